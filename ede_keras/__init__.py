@@ -1,0 +1,15 @@
+"""Anomaly detection in images with shared autoencoders (Jia and Liu, 2023), for Keras 3."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "ede_keras trains and serves through TensorFlow. Set the environment variable "
+        f"KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}"
+    )
+
+from ede_keras.model import EDE
+from ede_keras.variants import AutoEncoder, SingleEDE, TwinEDE
+
+__version__ = "0.1.0"
+__all__ = ["EDE", "AutoEncoder", "SingleEDE", "TwinEDE"]

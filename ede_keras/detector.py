@@ -1,0 +1,101 @@
+"""What one does with a trained model: calibrate it, score images, decide (Section 3.3.4)."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from ede_keras import diagnosis, inputs, scoring
+
+
+class AnomalyDetector(keras.Model):
+    """The scoring half of `EDE` and its variants.
+
+    A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
+    attributes `image_shape`, `contamination`, `preprocessor`, `encoder1`, the layer
+    `anomaly_score`, and `_terms`, the functional graph's tensors of the score's terms by name.
+    """
+
+    warned = False  # that there is no threshold yet
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`; warns if the model is not calibrated.
+
+        Args:
+            x: Images `(n, *image_shape)`, any numeric dtype, 0 to 255; or a `tf.data.Dataset`.
+            *args, **kwargs: As in `keras.Model.predict`.
+
+        Returns:
+            A dict: `score`, float32 `(n,)`, finite, higher for more anomalous; `label`, int32
+            `(n,)`, 1 where the score is above `threshold`; `anomaly_map`, float32 `(n, height,
+            width)`, the mean absolute residual of every pixel, in the units of [-1, 1].
+        """
+        inputs.check_images(x, self.image_shape)
+        if np.isposinf(self.threshold) and not self.warned:
+            self.warned = True
+            warnings.warn(
+                "The model has no threshold yet, so every label is 0: call "
+                "`model.calibrate(normal_images)` or `model.set_threshold(value)`.",
+                stacklevel=2,
+            )
+        return super().predict(x, *args, **kwargs)
+
+    def compute_terms(self, images, batch_size=256):
+        """The terms of the score of every image, by name.
+
+        Args:
+            images: As `predict` takes them.
+            batch_size: Images in a batch.
+
+        Returns:
+            A dict of float32 arrays `(n,)`; `combine_terms` makes scores of them.
+        """
+        inputs.check_images(images, self.image_shape)
+        return self._inner_model(self._terms).predict(images, batch_size, verbose=0)
+
+    def combine_terms(self, terms):
+        """Equation (8) on the terms that `compute_terms` gives: float32 scores `(n,)`."""
+        score, _ = self.anomaly_score(list(terms.values()))
+        return np.asarray(score)
+
+    def _inner_model(self, outputs):
+        model = keras.Model(inputs=self.inputs, outputs=outputs)
+        model.compile(jit_compile=self.jit_compile)
+        return model
+
+    def calibrate(self, train_normals, held_out=None):
+        """Sets the threshold from normal images; needs no anomaly and may be called again.
+
+        Args:
+            train_normals: Normal images `(n, *image_shape)`, 0 to 255, such as were trained on.
+            held_out: Normal images that were not trained on, on which the threshold is set.
+                Without it a fifth of `train_normals`, always the same one, is taken for it; if
+                the model was trained on that fifth, the threshold comes out low.
+
+        Returns:
+            The terms of the score of every held-out image, as `compute_terms` gives them.
+        """
+        if held_out is None:
+            inputs.check_images(train_normals, self.image_shape)
+            order = np.random.default_rng(0).permutation(len(train_normals))
+            held_out = train_normals[np.sort(order[: max(len(order) // 5, 1)])]
+        terms = self.compute_terms(held_out)
+        scores = self.combine_terms(terms)
+        diagnosis.warn_if_collapsed(scores, self.encode(held_out))
+        self.set_threshold(scoring.normal_quantile(scores, self.contamination))
+        return terms
+
+    def encode(self, images, batch_size=256):
+        """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""
+        inputs.check_images(images, self.image_shape)
+        latents = self.encoder1(self.preprocessor(self.inputs[0]), training=False)
+        return self._inner_model(latents).predict(images, batch_size, verbose=0)
+
+    @property
+    def threshold(self):
+        """φ, the score above which an image is anomalous; +inf before `calibrate`."""
+        return float(self.anomaly_score.threshold)
+
+    def set_threshold(self, value):
+        """Sets φ by hand, without calibrating or training again."""
+        self.anomaly_score.threshold.assign(value)

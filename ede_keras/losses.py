@@ -1,0 +1,60 @@
+"""Equations (1) to (7), one function each; all take batches and return one number.
+
+The symbols are the paper's: `x` is the image, `z` its latent vector, `x_i` and `z_i` what EDE i
+makes of them, `x2p` and `z2p` (x2', z2') what EDE1's decoder makes of EDE2's latent vector.
+Images lie in [-1, 1].
+"""
+
+from keras import ops
+
+NORMS = ("l1", "l2")
+
+
+def distance(a, b, norm="l1"):
+    """d(a, b) of every pair in a batch: the mean absolute ("l1") or squared ("l2") difference.
+
+    The mean over the elements keeps image and latent terms comparable, whatever their sizes.
+
+    Args:
+        a: Tensor `(n, ...)`.
+        b: Tensor of the same shape.
+        norm: "l1" or "l2".
+
+    Returns:
+        float32 tensor `(n,)`, not negative.
+    """
+    difference = ops.cast(a, "float32") - ops.cast(b, "float32")
+    elements = ops.abs(difference) if norm == "l1" else ops.square(difference)
+    return ops.mean(elements, axis=tuple(range(1, len(a.shape))))
+
+
+def reconstruction_loss(x, x_i, z, z_i, image_weight, latent_weight, norm="l1"):
+    """Equations (1) and (2): rec_i = α d(x, x_i) + β d(z, z_i), averaged over the batch."""
+    return ops.mean(
+        image_weight * distance(x, x_i, norm) + latent_weight * distance(z, z_i, norm)
+    )
+
+
+def adversarial_objective(x, x2p, z, z2p, image_weight, latent_weight, norm="l1"):
+    """Equation (3): adv = α d(x, x2') + β d(z, z2'); EDE2 minimizes it, EDE1 maximizes it."""
+    return reconstruction_loss(x, x2p, z, z2p, image_weight, latent_weight, norm)
+
+
+def ede1_adversarial_loss(adversarial):
+    """Equation (4): what EDE1 minimizes in phase 2, −adv."""
+    return -adversarial
+
+
+def ede2_adversarial_loss(adversarial):
+    """Equation (5): what EDE2 minimizes in phase 2, +adv."""
+    return adversarial
+
+
+def ede1_loss(reconstruction, adversarial, phase_weight):
+    """Equation (6): w rec_1 − (1 − w) adv, with w = 1/n as printed."""
+    return phase_weight * reconstruction + (1 - phase_weight) * ede1_adversarial_loss(adversarial)
+
+
+def ede2_loss(reconstruction, adversarial, phase_weight):
+    """Equation (7): w rec_2 + (1 − w) adv, with w = 1/n as printed."""
+    return phase_weight * reconstruction + (1 - phase_weight) * ede2_adversarial_loss(adversarial)

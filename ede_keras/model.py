@@ -1,0 +1,242 @@
+"""EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
+
+import keras
+from keras import ops
+
+from ede_keras import losses, networks, recipes, schedules, scoring
+from ede_keras.detector import AnomalyDetector
+from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objective, TwoPhaseTrainer
+
+SCORES = ("latent", "image")
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class EDE(TwoPhaseTrainer, AnomalyDetector):
+    """The shared-autoencoder anomaly detector, trained on normal images alone.
+
+    Encoders E1 and E2 and decoders D1 and D2 form EDE1 = E1→D1→E2 and EDE2 = E1→D2→E2. Phase 1
+    teaches both to reconstruct images and latent vectors, Equations (1) and (2); in phase 2 EDE2
+    re-generates the data and EDE1 learns to tell them from real data, Equations (3) to (5); both
+    count by the weight w(n) of epoch n, Equations (6) and (7). After `fit`, `calibrate` sets the
+    threshold; then `predict` gives `score`, `label` and `anomaly_map` of every image.
+
+    | argument | paper | | attribute | paper |
+    | --- | --- | --- | --- | --- |
+    | `image_weight` | α | | `encoder1`, `encoder2` | E1, E2 |
+    | `latent_weight` | β | | `decoder1`, `decoder2` | D1, D2 |
+    | `norm` | d, ‖·‖ | | `phase_weight` | 1/n in (6), (7) |
+    | `omega1` | ω1 of (8) | | `threshold` | φ |
+
+    Args:
+        image_shape: `(height, width, channels)` of the images as they come, 1 or 3 channels.
+            The model takes their raw pixels, 0 to 255, and scales and resizes them itself.
+        latent_dim: Length of the latent vectors.
+        image_size: Height and width the networks work at, a multiple of 8 from 16 up. Defaults
+            to 16 for images of up to 16 pixels, to 32 for larger ones.
+        base_width: Filters of an encoder's first convolution.
+        image_weight, latent_weight: α and β.
+        norm: "l1", mean absolute, or "l2", mean squared difference.
+        schedule: w(n): "inverse_epoch", 1/n as printed, or "floored_inverse_epoch",
+            max(1/n, `phase_floor`).
+        phase_floor: In [0, 1]; for the floored schedule only.
+        update: "alternate", EDE1's step, then EDE2's from a fresh forward; or "joint", both
+            gradients from one forward, as Algorithm 1 is printed.
+        phase2_updates: What the phase-2 losses move: "all", each EDE's encoders and decoder, as
+            printed; "decoders", D1 and D2 alone; "ede2", D1, and all of EDE2.
+        fixed_latent_target: Whether z is a constant in d(z, z_i), so that the latent term
+            teaches E2 and the decoders to find z, but not E1 to shrink it. As printed: False.
+        score: First term of Equation (8): "latent", ‖z − z2‖, or "image", ‖x − x2'‖.
+        omega1: ω1 in [0, 1]; ω2 is 1 − ω1.
+        contamination: Share of held-out normal images that the threshold may call anomalous,
+            in [0, 1).
+        name: Name of the model.
+
+    Example:
+        >>> model = EDE(image_shape=(28, 28, 1), latent_dim=32)
+        >>> model.compile()
+        >>> model.fit(normal_images, epochs=15)
+        >>> model.calibrate(normal_images, held_out=other_normal_images)
+        >>> model.predict(images)["score"]
+
+    Reference: Jia and Liu, "Anomaly detection in images with shared autoencoders", Frontiers in
+    Neurorobotics 16:1046867 (2023), Sections 3.2 and 3.3.
+    """
+
+    network_names = ("encoder1", "encoder2", "decoder1", "decoder2")
+
+    def __init__(
+        self,
+        image_shape,
+        latent_dim=100,
+        image_size=None,
+        base_width=32,
+        image_weight=50.0,
+        latent_weight=1.0,
+        norm="l1",
+        schedule="inverse_epoch",
+        phase_floor=0.8,
+        update="alternate",
+        phase2_updates="all",
+        fixed_latent_target=False,
+        score="latent",
+        omega1=0.5,
+        contamination=0.05,
+        name=None,
+    ):
+        image_shape = [int(side) for side in image_shape]
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(
+                "`image_shape` must be (height, width, channels). "
+                f"Received: image_shape={tuple(image_shape)}"
+            )
+        _check_choice("norm", norm, losses.NORMS)
+        _check_choice("schedule", schedule, schedules.SCHEDULES)
+        _check_choice("update", update, UPDATES)
+        _check_choice("phase2_updates", phase2_updates, PHASE2_UPDATES)
+        _check_choice("score", score, SCORES)
+        _check_range("phase_floor", 0 <= phase_floor <= 1, phase_floor, "from 0 to 1")
+        _check_range("omega1", 0 <= omega1 <= 1, omega1, "from 0 to 1")
+        _check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
+        _check_precision()
+
+        # === Config ===
+        self._config = {
+            "image_shape": image_shape,
+            "latent_dim": latent_dim,
+            "image_size": image_size or (16 if max(image_shape[:2]) <= 16 else 32),
+            "base_width": base_width,
+            "image_weight": image_weight,
+            "latent_weight": latent_weight,
+            "norm": norm,
+            "schedule": schedule,
+            "phase_floor": phase_floor,
+            "update": update,
+            "phase2_updates": phase2_updates,
+            "fixed_latent_target": fixed_latent_target,
+            "score": score,
+            "omega1": omega1,
+            "contamination": contamination,
+        }
+        for argument, value in self._config.items():
+            setattr(self, argument, value)
+
+        # === Layers ===
+        self.preprocessor = networks.build_preprocessor(image_shape, self.image_size)
+        sizes = (self.image_size, image_shape[-1], latent_dim, base_width)
+        for network in self.network_names:
+            is_encoder = network.startswith("encoder")
+            build = networks.build_encoder if is_encoder else networks.build_decoder
+            setattr(self, network, build(*sizes, name=network))
+        self.anomaly_score = scoring.AnomalyScore(self.score_weights, name="anomaly_score")
+
+        # === Functional model: Algorithm 2 ===
+        images = keras.Input(image_shape, name="images")
+        x = self.preprocessor(images)
+        self._terms, reconstruction = self.score_terms(x)
+        anomaly_score, label = self.anomaly_score(list(self._terms.values()))
+        residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
+        anomaly_map = ops.squeeze(networks.resize(residual, image_shape[:2]), axis=-1)
+        outputs = {"score": anomaly_score, "label": label, "anomaly_map": anomaly_map}
+        super().__init__(inputs=images, outputs=outputs, name=name)
+        self.epoch = self.add_weight(
+            shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
+        )
+
+    @classmethod
+    def from_recipe(cls, recipe, image_shape, **overrides):
+        """Builds and compiles the model as a recipe says.
+
+        Args:
+            recipe: "paper", the literal algorithm, or "default".
+            image_shape: `(height, width, channels)` of the images.
+            **overrides: Arguments to replace, the model's own or `learning_rate` and `beta_1`.
+
+        Example:
+            >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
+        """
+        arguments, training = recipes.get_recipe(recipe, **overrides)
+        model = cls(image_shape, **arguments)
+        model.compile(
+            keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"])
+        )
+        return model
+
+    @property
+    def encoders(self):
+        return [getattr(self, name) for name in self.network_names if "encoder" in name]
+
+    @property
+    def decoders(self):
+        return [getattr(self, name) for name in self.network_names if "decoder" in name]
+
+    @property
+    def omega2(self):
+        """ω2 = 1 − ω1 of Equation (8)."""
+        return 1 - self.omega1
+
+    @property
+    def score_weights(self):
+        """The weight of each term of the score, in their order."""
+        return self.omega1, self.omega2
+
+    def regenerate(self, z, decoder, training):
+        """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""
+        x = decoder(z, training=training)
+        return x, self.encoder2(x, training=training)
+
+    def weigh(self, loss, x, x_i, z, z_i):
+        """Equation (1), (2) or (3), a function of `losses`, with the model's α, β and norm."""
+        target = ops.stop_gradient(z) if self.fixed_latent_target else z
+        return loss(x, x_i, target, z_i, self.image_weight, self.latent_weight, self.norm)
+
+    def objectives(self, x, training):
+        """Algorithm 1's inner loop: what each EDE minimizes on a batch in [-1, 1]."""
+        z = self.encoder1(x, training=training)
+        x1, z1 = self.regenerate(z, self.decoder1, training)
+        x2, z2 = self.regenerate(z, self.decoder2, training)
+        x2p, z2p = self.regenerate(z2, self.decoder1, training)
+        rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1)
+        rec_2 = self.weigh(losses.reconstruction_loss, x, x2, z, z2)
+        adv = self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
+        w = self.phase_weight
+        return [
+            Objective(rec_1, losses.ede1_loss(rec_1, adv, w)),
+            Objective(rec_2, losses.ede2_loss(rec_2, adv, w)),
+        ]
+
+    def score_terms(self, x):
+        """The terms of Equation (8) for a batch in [-1, 1], by name, and the reconstruction that
+        the anomaly map shows. Batch normalization in inference mode, always."""
+        z = self.encoder1(x, training=False)
+        x2, z2 = self.regenerate(z, self.decoder2, training=False)
+        x2p, z2p = self.regenerate(z2, self.decoder1, training=False)
+        if self.score == "image":
+            first = {"x_x2p": losses.distance(x, x2p, self.norm)}
+        else:
+            first = {"z_z2": losses.distance(z, z2, self.norm)}
+        return {**first, "z_z2p": losses.distance(z, z2p, self.norm)}, x2
+
+    def get_config(self):
+        return {**self._config, "image_shape": list(self.image_shape), "name": self.name}
+
+
+def _check_choice(argument, value, allowed):
+    if value not in allowed:
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(allowed)}. Received: {argument}={value!r}"
+        )
+
+
+def _check_range(argument, fits, value, expected):
+    if not fits:
+        raise ValueError(f"`{argument}` must be {expected}. Received: {argument}={value}")
+
+
+def _check_precision():
+    policy = keras.config.dtype_policy()
+    if policy.compute_dtype == "float16":
+        raise ValueError(
+            "The policy 'mixed_float16' is not supported: its loss scaling serves one optimizer, "
+            "and EDE has two. Use 'mixed_bfloat16' or 'float32'. Received: "
+            f"dtype_policy={policy.name!r}"
+        )

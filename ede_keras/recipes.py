@@ -1,0 +1,73 @@
+"""Recipes: named sets of plain arguments, of the model and of its training."""
+
+from ede_keras.errors import InputError
+
+# Arguments of a recipe that are not the model's own.
+TRAINING_ARGUMENTS = ("learning_rate", "beta_1", "batch_size", "epochs")
+
+RECIPES = {
+    # Algorithm 1 as printed. What the paper leaves open was fixed before anything was measured,
+    # after its parents GANomaly and USAD.
+    "paper": {
+        "image_size": 32,
+        "latent_dim": 100,
+        "base_width": 32,
+        "image_weight": 50.0,
+        "latent_weight": 1.0,
+        "norm": "l1",
+        "schedule": "inverse_epoch",
+        "update": "joint",
+        "phase2_updates": "all",
+        "fixed_latent_target": False,
+        "score": "latent",
+        "omega1": 0.5,
+        "learning_rate": 2e-4,
+        "beta_1": 0.5,
+        "batch_size": 64,
+        "epochs": 15,
+    },
+    "default": {
+        "image_size": None,
+        "latent_dim": 32,
+        "base_width": 16,
+        "image_weight": 50.0,
+        "latent_weight": 1.0,
+        "norm": "l1",
+        "schedule": "floored_inverse_epoch",
+        "phase_floor": 0.8,
+        "update": "alternate",
+        "phase2_updates": "decoders",
+        "fixed_latent_target": True,
+        "score": "image",
+        "omega1": 0.5,
+        "learning_rate": 1e-3,
+        "beta_1": 0.5,
+        "batch_size": 64,
+        "epochs": 15,
+    },
+}
+
+
+def get_recipe(name, **overrides):
+    """The arguments of a recipe, with some of them replaced.
+
+    Args:
+        name: "paper" or "default".
+        **overrides: Arguments of `EDE`, or `learning_rate`, `beta_1`, `batch_size`, `epochs`.
+
+    Returns:
+        `(model_arguments, training_arguments)`, two dicts of plain values.
+
+    Raises:
+        InputError: The recipe does not exist.
+
+    Example:
+        >>> model_arguments, training_arguments = get_recipe("paper", latent_dim=64)
+        >>> model_arguments["latent_dim"], training_arguments["epochs"]
+        (64, 15)
+    """
+    if name not in RECIPES:
+        raise InputError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name!r}")
+    arguments = {**RECIPES[name], **overrides}
+    training = {key: arguments.pop(key) for key in TRAINING_ARGUMENTS}
+    return arguments, training

@@ -1,0 +1,204 @@
+"""Algorithm 1: two optimizers over shared encoders, in two phases whose balance moves."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ede_keras import inputs, schedules
+
+UPDATES = ("alternate", "joint")
+# Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
+PHASE2_UPDATES = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
+
+
+class Objective(NamedTuple):
+    """What one EDE minimizes, two scalars."""
+
+    reconstruction: Any  # phase 1 alone, Equation (1) or (2)
+    loss: Any  # both phases, Equation (6) or (7)
+
+
+class TwoPhaseTrainer(keras.Model):
+    """The training of `EDE` and its variants; they say what is minimized, this says how.
+
+    A subclass has the attributes `update`, `phase2_updates`, `schedule`, `phase_floor`,
+    `image_shape`, `preprocessor`, `epoch` (a weight), `encoders` and `decoders` (lists of
+    networks), and the method `objectives(x, training)`, one `Objective` per decoder.
+    """
+
+    def compile(
+        self,
+        optimizer=None,
+        ede2_optimizer=None,
+        jit_compile="auto",
+        steps_per_execution=1,
+        run_eagerly=False,
+    ):
+        """Sets an optimizer for each EDE; the losses are the model's own.
+
+        Args:
+            optimizer: EDE1's optimizer, a Keras optimizer or its name. Defaults to Adam with
+                learning rate 2e-4 and `beta_1` 0.5, as the paper's parent GANomaly.
+            ede2_optimizer: EDE2's. By default one like EDE1's whose learning rate is EDE1's at
+                every step, so that learning-rate callbacks and schedules reach both.
+            jit_compile: True compiles the step with XLA, False does not, "auto" leaves it to
+                Keras: on a GPU, not on a CPU.
+            steps_per_execution: Batches in one call of the compiled graph.
+            run_eagerly: Runs the step uncompiled, to debug it.
+        """
+        if optimizer is None:
+            optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
+        super().compile(
+            optimizer=optimizer,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+            run_eagerly=run_eagerly,
+        )
+        self._compile_arguments = {
+            "optimizer": self.optimizer,
+            "ede2_optimizer": ede2_optimizer and keras.optimizers.get(ede2_optimizer),
+            "jit_compile": jit_compile,
+            "steps_per_execution": steps_per_execution,
+            "run_eagerly": run_eagerly,
+        }
+        self.ede2_optimizer = self._compile_arguments["ede2_optimizer"] or self._follower()
+        # Unbuilt optimizers would be saved without their state.
+        for i, optimizer in enumerate(self._optimizers()):
+            optimizer.build(self._ede_variables(i))
+        names = ["loss", *(f"ede{i + 1}_loss" for i in range(len(self.decoders)))]
+        self._means = [keras.metrics.Mean(name=name) for name in names]
+
+    def _follower(self):
+        config = self.optimizer.get_config()
+        config.update(name="ede2_optimizer", learning_rate=lambda: self.optimizer.learning_rate)
+        return type(self.optimizer).from_config(config)
+
+    def _optimizers(self):
+        return (self.optimizer, self.ede2_optimizer)[: len(self.decoders)]
+
+    def get_compile_config(self):
+        return keras.saving.serialize_keras_object(self._compile_arguments)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def _ede_variables(self, i):
+        networks = [*self.encoders, self.decoders[i]]
+        return [variable for network in networks for variable in network.trainable_variables]
+
+    def set_epoch(self, n):
+        """Sets the training epoch n, from 1 on, that the weight of phase 1 follows.
+
+        `fit` does this by itself (n = Keras' epoch + 1); call it in a training loop of your own.
+        """
+        if n < 1:
+            raise ValueError(f"Epochs of the schedule count from 1. Received: n={n}")
+        self.epoch.assign(n)
+
+    @property
+    def phase_weight(self):
+        """w, the weight of phase 1 in Equations (6) and (7) at the present epoch; a tensor."""
+        if self.schedule == "inverse_epoch":
+            return schedules.inverse_epoch(self.epoch)
+        return schedules.floored_inverse_epoch(self.epoch, self.phase_floor)
+
+    def fit(
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs
+    ):
+        """`keras.Model.fit` on normal images; the epoch moves the weight of the two phases.
+
+        Args:
+            x: Normal images, `(n, *image_shape)`, any numeric dtype, 0 to 255; or a
+                `tf.data.Dataset` of such batches.
+            y: Not used. Labels in a data set's tuples are not looked at either.
+            batch_size, epochs, verbose, callbacks, **kwargs: As in `keras.Model.fit`.
+        """
+        inputs.check_images(x, self.image_shape)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+            # First, so that other callbacks see the epoch's own state.
+            callbacks = [_EpochFollower(), *filter(None, callbacks)]
+        else:
+            callbacks.append(_EpochFollower())
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def train_step(self, data):
+        """One batch. "joint": one forward, both EDEs' gradients at the same weights, then both
+        optimizers (Algorithm 1 as printed). "alternate": EDE1's step, then, from a fresh
+        forward, EDE2's."""
+        x = self._images(data)
+        edes = range(len(self.decoders))
+        for together in [edes] if self.update == "joint" else [[i] for i in edes]:
+            self._step(x, together)
+        return self.get_metrics_result()
+
+    def _images(self, data):
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None:
+            raise ValueError("Sample and class weights are not supported: every image counts 1.")
+        return self.preprocessor(x)
+
+    def _step(self, x, edes):
+        with tf.GradientTape(persistent=True) as tape:
+            objectives = self.objectives(x, training=True)
+        gradients = [self._gradients(tape, i, objectives[i]) for i in edes]
+        del tape
+        for i, gradient in zip(edes, gradients, strict=True):
+            self._optimizers()[i].apply(gradient, self._ede_variables(i))
+        self._track(objectives, edes, tf.shape(x)[0])
+
+    def _gradients(self, tape, i, objective):
+        variables = self._ede_variables(i)
+        # Optimizers add up the replicas' gradients; the loss is a mean over the whole batch.
+        share = 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
+        if PHASE2_UPDATES[self.phase2_updates][i]:
+            return tape.gradient(objective.loss, variables, output_gradients=tf.constant(share))
+        n_decoder = len(self.decoders[i].trainable_variables)
+        encoders, decoder = variables[:-n_decoder], variables[-n_decoder:]
+        return [
+            *tape.gradient(
+                objective.reconstruction, encoders, output_gradients=share * self.phase_weight
+            ),
+            *tape.gradient(objective.loss, decoder, output_gradients=tf.constant(share)),
+        ]
+
+    def test_step(self, data):
+        """The same losses on held-out normal images, in inference mode."""
+        x = self._images(data)
+        objectives = self.objectives(x, training=False)
+        self._track(objectives, range(len(self.decoders)), tf.shape(x)[0])
+        return self.get_metrics_result()
+
+    def _track(self, objectives, edes, n):
+        loss, *ede_losses = self._means
+        if 0 in edes:
+            reconstruction = sum(objective.reconstruction for objective in objectives)
+            loss.update_state(reconstruction, sample_weight=n)
+        for i in edes:
+            ede_losses[i].update_state(objectives[i].loss, sample_weight=n)
+
+    @property
+    def metrics(self):
+        """`loss`, what both EDEs reconstruct wrongly, comparable between epochs, so that it may
+        be monitored; `ede1_loss` and `ede2_loss`, Equations (6) and (7), which move with n."""
+        return getattr(self, "_means", [])
+
+
+class _EpochFollower(keras.callbacks.Callback):
+    """n = Keras' epoch + 1, whatever epoch `fit` starts at; and a word when a loss is lost."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.set_epoch(epoch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        broken = [name for name, value in (logs or {}).items() if not np.isfinite(value)]
+        if broken:
+            warnings.warn(
+                f"Training has diverged: {', '.join(broken)} not finite after epoch {epoch + 1}. "
+                "Lower the learning rate, or use `schedule='floored_inverse_epoch'`; the weights "
+                "are of no use, begin anew.",
+                stacklevel=2,
+            )
