@@ -58,9 +58,36 @@ class AnomalyDetector(keras.Model):
         score, _ = self.anomaly_score(list(terms.values()))
         return np.asarray(score)
 
+    def build_scorer(self):
+        """Builds a model of `score` and `label` alone, for sets too large for their maps."""
+        return self._inner_model({name: self.output[name] for name in ("score", "label")})
+
     def _inner_model(self, outputs):
         model = keras.Model(inputs=self.inputs, outputs=outputs)
         model.compile(jit_compile=self.jit_compile)
+        return model
+
+    def redecide(self, held_out_terms, omega1=None, contamination=None):
+        """Builds the same detector with another decision, without training or images.
+
+        Args:
+            held_out_terms: What `calibrate` returned.
+            omega1: ω1 of Equation (8); by default the model's.
+            contamination: As in the constructor; by default the model's.
+
+        Returns:
+            A new model with the same weights and a threshold of its own, not compiled.
+        """
+        config = self.get_config()
+        if omega1 is not None:
+            config["omega1"] = omega1
+        if contamination is not None:
+            config["contamination"] = contamination
+        model = type(self).from_config(config)
+        model.set_weights(self.get_weights())
+        model.set_threshold(
+            scoring.normal_quantile(model.combine_terms(held_out_terms), model.contamination)
+        )
         return model
 
     def calibrate(self, train_normals, held_out=None):

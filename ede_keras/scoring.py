@@ -30,9 +30,11 @@ class AnomalyScore(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.term_weights = tuple(weights)
         self.threshold = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(np.inf), trainable=False,
+            shape=(),
+            initializer=keras.initializers.Constant(np.inf),
+            trainable=False,
             name="threshold",
-        )  # fmt: skip
+        )
         self.built = True
 
     def call(self, terms):

@@ -146,8 +146,11 @@ class TwoPhaseTrainer(keras.Model):
             objectives = self.objectives(x, training=True)
         gradients = [self._gradients(tape, i, objectives[i]) for i in edes]
         del tape
-        for i, gradient in zip(edes, gradients, strict=True):
-            self._optimizers()[i].apply(gradient, self._ede_variables(i))
+        # TensorFlow may update a weight in place while an operation that does not lead to that
+        # weight's own gradient still reads it: no update before every gradient is there.
+        with tf.control_dependencies(tf.nest.flatten(gradients)):
+            for i, gradient in zip(edes, gradients, strict=True):
+                self._optimizers()[i].apply(gradient, self._ede_variables(i))
         self._track(objectives, edes, tf.shape(x)[0])
 
     def _gradients(self, tape, i, objective):

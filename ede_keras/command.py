@@ -1,0 +1,103 @@
+"""What the commands share: plain errors, the scoring of a set, the table at the end."""
+
+import sys
+import time
+import warnings
+
+import keras
+import tensorflow as tf
+from absl import app
+
+from ede_keras import diagnosis, inputs
+from ede_keras.errors import InputError
+from ede_keras.files import write_csv, write_json
+from ede_keras.metrics import compute_metrics
+
+SCORING_BATCH_SIZE = 256
+
+
+def run(main):
+    """Runs a command's `main(argv)`; an input's fault is one line on stderr and exit code 1."""
+    warnings.showwarning = _show_warning
+
+    def guarded(argv):
+        if len(argv) > 1:
+            raise app.UsageError(f"Expected flags only (--name=value). Received: {argv[1]!r}")
+        try:
+            main(argv)
+        except (InputError, OSError) as error:
+            sys.exit(f"Error: {error}")
+
+    app.run(guarded)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"Warning: {message}", file=sys.stderr)
+
+
+def set_determinism(seed, deterministic):
+    """Seeds every generator; if `deterministic`, the same run gives the same bits on a CPU."""
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def score_set(model, images):
+    """Scores images as `predict` does; timed without the first batch, which compiles the graph.
+
+    Returns:
+        `(scores, labels, images_per_second)`.
+    """
+    inputs.check_images(images, model.image_shape)
+    scorer = model.build_scorer()
+    scorer.predict(images[:SCORING_BATCH_SIZE], SCORING_BATCH_SIZE, verbose=0)
+    began = time.perf_counter()
+    result = scorer.predict(images, SCORING_BATCH_SIZE, verbose=0)
+    seconds = time.perf_counter() - began
+    return result["score"], result["label"], round(len(images) / seconds, 1)
+
+
+def report_scores(json_path, csv_path, ids, true_labels, scored, facts):
+    """Writes the scores of a set and its metrics, and prints the metrics.
+
+    Args:
+        json_path, csv_path: Where to.
+        ids: An index or a path per image.
+        true_labels: 1 for anomalous, per image; None if nothing is known.
+        scored: What `score_set` returned.
+        facts: More entries of the metrics, a dict.
+    """
+    scores, labels, images_per_second = scored
+    metrics = {"auroc": None, "average_precision": None, "f1": None, "n_test": len(scores)}
+    if true_labels is not None:
+        metrics = compute_metrics(scores, labels, true_labels)
+        diagnosis.warn_if_inverted(metrics["auroc"])
+    metrics = {**metrics, **facts, "images_per_second": images_per_second}
+    id_name = "path" if ids.dtype.kind in "UO" else "index"
+    unknown = [""] * len(scores)
+    write_csv(
+        csv_path,
+        {
+            id_name: ids,
+            "true_label": unknown if true_labels is None else true_labels,
+            "score": scores,
+            "label": labels,
+        },
+    )
+    write_json(json_path, metrics)
+    return metrics
+
+
+def print_table(metrics, where):
+    """Prints what a run came to, and where it lies."""
+    rows = {
+        "AUROC": metrics["auroc"],
+        "average precision": metrics["average_precision"],
+        "F1 at the threshold": metrics["f1"],
+    }
+    print()
+    for name, value in rows.items():
+        print(f"{name:<22}{'no anomalies known' if value is None else f'{value:.4f}'}")
+    print(f"{'threshold':<22}{metrics['threshold']:.6g}")
+    print(f"{'scored, images/s':<22}{metrics['images_per_second']:.0f}")
+    print(f"{'written to':<22}{where}")

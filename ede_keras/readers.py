@@ -1,0 +1,199 @@
+"""Files of arrays in, arrays in 0-255 out: the IDX format of MNIST, and NPZ.
+
+A reader of a whole set returns `(x_train, y_train, x_test, y_test)`: images (n, h, w, c), uint8
+or float32 in 0-255, and labels (n,), int64.
+"""
+
+import gzip
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ede_keras.errors import InputError
+
+NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def read_idx(path, ndim: int) -> np.ndarray:
+    """One IDX file of bytes, plain or gzipped.
+
+    Args:
+        path: The file; gzip is recognised by its content, not by its name.
+        ndim: Number of dimensions that it must have: 3 for images, 1 for labels.
+
+    Returns:
+        uint8 array with `ndim` dimensions, read-only.
+
+    Raises:
+        InputError: Not an IDX file, damaged, or of another size than its header says.
+    """
+    try:
+        data = Path(path).read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"Cannot read {path}; fetch it again. Received: {error}") from error
+    header = 4 + 4 * ndim
+    if len(data) < header or data[:4] != bytes((0, 0, 8, ndim)):
+        raise InputError(
+            f"{path} must be an IDX file of bytes with {ndim} dimension(s); fetch it again. "
+            f"Received: a file of {len(data)} bytes that starts with {data[:4].hex()!r}"
+        )
+    shape = tuple(np.frombuffer(data, ">u4", ndim, offset=4).tolist())
+    if len(data) - header != math.prod(shape):
+        raise InputError(
+            f"{path} must hold {math.prod(shape)} values of shape {shape}, as its header says; "
+            f"fetch it again. Received: {len(data) - header} values"
+        )
+    return np.frombuffer(data, np.uint8)[header:].reshape(shape)
+
+
+def read_idx_set(root):
+    """The four IDX files of MNIST or Fashion-MNIST in a folder.
+
+    Args:
+        root: The folder; names may end in `.gz` and may be spelt `train-images.idx3-ubyte`.
+
+    Returns:
+        The four arrays and the folder, or None if one of the files is missing.
+    """
+    found = [
+        [path for dot in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")
+         if (path := Path(root, dot + end)).is_file()]
+        for name in IDX_FILES
+    ]
+    if not all(found):
+        return None
+    parts = []
+    for (images, *_), (labels, *_) in found[:2], found[2:]:
+        x, y = read_idx(images, 3), read_idx(labels, 1)
+        if len(x) != len(y):
+            raise InputError(
+                f"{images} and {labels} must belong together; fetch both again. "
+                f"Received: {len(x)} images, {len(y)} labels"
+            )
+        parts += [x[..., None], y.astype(np.int64)]
+    return tuple(parts), Path(root)
+
+
+def read_npz(path):
+    """An `.npz` file with x_train, y_train, x_test and y_test.
+
+    Images are (n, h, w), (n, h, w, 1) or (n, h, w, 3). Their range is decided once, on x_train
+    (on x_test if x_train is empty), and holds for both: bool and floats up to 1 are multiplied
+    by 255, 16-bit integers above 255 are divided by 257, uint8 is left as it is.
+
+    Args:
+        path: The file; it is never unpickled.
+
+    Returns:
+        The four arrays.
+
+    Raises:
+        InputError: Anything that is not such a file.
+    """
+    arrays = _load_npz(path)
+    for part in ("train", "test"):
+        x = arrays[f"x_{part}"] = _check_images(path, f"x_{part}", arrays[f"x_{part}"])
+        y = arrays[f"y_{part}"] = _check_labels(path, f"y_{part}", arrays[f"y_{part}"])
+        if len(x) != len(y):
+            raise InputError(
+                f"{path}: x_{part} and y_{part} must have the same length. "
+                f"Received: {len(x)} images, {len(y)} labels"
+            )
+    x_train, y_train, x_test, y_test = (arrays[key] for key in NPZ_KEYS)
+    kinds = [(x.shape[1:], x.dtype.name) for x in (x_train, x_test)]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"{path}: x_train and x_test must have the same image shape and dtype. "
+            f"Received: {kinds[0]} and {kinds[1]}"
+        )
+    if not len(x_train) + len(x_test):
+        raise InputError(f"{path} must hold at least one image. Received: 0 images")
+    high = _white(path, x_train if len(x_train) else x_test)
+    return _to_255(path, x_train, high), y_train, _to_255(path, x_test, high), y_test
+
+
+def _load_npz(path):
+    expected = f"{path} must be an .npz file with the arrays {', '.join(NPZ_KEYS)}"
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{expected}; write it with np.savez. Received: no, or no whole, zip file")
+    try:
+        # Opened here, because np.load leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            found = archive.files
+            if not (missing := [key for key in NPZ_KEYS if key not in found]):
+                return {key: archive[key] for key in NPZ_KEYS}
+    except Exception as error:  # a damaged zip raises nearly anything: zlib, OSError, KeyError...
+        raise InputError(f"{expected}; write it again. Received: {error}") from error
+    raise InputError(f"{expected}. Received: {found}, so {missing} is missing")
+
+
+def _check_images(path, key, x):
+    if x.dtype.kind not in "buif":
+        raise InputError(f"{path}: {key} must be numbers. Received: dtype {x.dtype}")
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4 or x.shape[3] not in (1, 3) or 0 in x.shape[1:]:
+        shapes = "(n, h, w), (n, h, w, 1) or (n, h, w, 3)"
+        raise InputError(f"{path}: {key} must have shape {shapes}. Received: {x.shape}")
+    if x.dtype.kind == "f" and (bad := x.size - np.count_nonzero(np.isfinite(x))):
+        raise InputError(f"{path}: {key} must be finite. Received: {bad} NaN or infinite values")
+    if x.size and (low := x.min()) < 0:
+        raise InputError(
+            f"{path}: {key} must not be negative; scale it to 0-1 or 0-255. Received: minimum {low}"
+        )
+    return x
+
+
+def _check_labels(path, key, y):
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind not in "buif":
+        raise InputError(
+            f"{path}: {key} must be whole numbers of shape (n,) or (n, 1). "
+            f"Received: dtype {y.dtype}, shape {y.shape}"
+        )
+    with np.errstate(invalid="ignore"):  # NaN and infinity fail the comparison below
+        labels = y.astype(np.int64)
+    if (wrong := y[labels != y]).size:
+        raise InputError(f"{path}: {key} must be whole numbers. Received: {wrong[0]}")
+    return labels
+
+
+def _white(path, x):
+    """The value that is white in x: 1, 255 or 65535."""
+    high = x.max()
+    if x.dtype == bool or (x.dtype.kind == "f" and high <= 1.001):  # room for rounding errors
+        return 1
+    if high <= 255:
+        return 255
+    if x.dtype.kind in "ui" and high <= 65535:
+        return 65535
+    raise InputError(
+        f"{path}: images must be in 0-1, in 0-255, or 16-bit integers. "
+        f"Received: dtype {x.dtype} with maximum {high}"
+    )
+
+
+def _to_255(path, x, white):
+    if x.size and (high := x.max()) > 1.001 * white:
+        raise InputError(
+            f"{path}: x_train and x_test must have the same range, here 0-{white}. "
+            f"Received: maximum {high}"
+        )
+    if x.dtype.kind != "f" and white < 65535:
+        x = x.astype(np.uint8, copy=False)
+        return x * np.uint8(255) if white == 1 else x
+    x = x.astype(np.float32)
+    x *= 255 / white
+    return np.minimum(x, 255, out=x)

@@ -1,0 +1,99 @@
+"""Run folders: where a training run lies, what state it is in, and how it gets there whole."""
+
+import os
+import shutil
+from pathlib import Path
+
+from ede_keras.errors import InputError
+from ede_keras.files import read_json, write_json
+
+CONFIG, METRICS, MODEL = "config.json", "metrics.json", "model.keras"
+
+
+class RunFolder:
+    """The folder `<output_dir>/<dataset>/<normal>/<seed>` of one training run.
+
+    The run is written in a sibling folder, `<seed>.unfinished`, and renamed at its end: the
+    folder itself is always a finished run, or not there.
+
+    Args:
+        output_dir: Folder of all runs.
+        config: The run's `config.json`, a flat dict with `dataset`, `normal` and `seed`.
+    """
+
+    def __init__(self, output_dir, config):
+        self.config = config
+        self.final = Path(output_dir, config["dataset"], str(config["normal"]), str(config["seed"]))
+        self.work = self.final.with_name(self.final.name + ".unfinished")
+        self._old = self.final.with_name(self.final.name + ".old")
+
+    def begin(self, resume=False, overwrite=False):
+        """Prepares the working folder.
+
+        Args:
+            resume: Goes on with an unfinished run of the same config, if there is one.
+            overwrite: Begins anew whatever is there; a finished run stays until the new one is.
+
+        Returns:
+            "new"; "resumed"; or "finished", where `resume` found nothing left to do.
+
+        Raises:
+            InputError: An unfinished run, or a run of another config, is in the way.
+        """
+        self._recover()
+        if overwrite:
+            shutil.rmtree(self.work, ignore_errors=True)
+        elif self.work.exists():
+            self._check_config(self.work)
+            if resume:
+                return "resumed"
+            raise InputError(
+                f"{self.work} holds an unfinished run of this config. Go on with it by --resume, "
+                "or begin anew by --overwrite."
+            )
+        elif self.final.exists():
+            self._check_config(self.final)
+            if resume:
+                return "finished"
+        self.work.mkdir(parents=True)
+        write_json(self.work / CONFIG, self.config)
+        return "new"
+
+    def finish(self):
+        """Puts the finished run into its place, and the one before it away."""
+        if self.final.exists():
+            os.rename(self.final, self._old)
+        os.rename(self.work, self.final)
+        shutil.rmtree(self._old, ignore_errors=True)
+
+    def _recover(self):
+        """Ends what a kill within `finish` left undone."""
+        if self._old.exists() and not self.final.exists():
+            os.rename(self._old, self.final)
+        shutil.rmtree(self._old, ignore_errors=True)
+        # A run folder without metrics was not finished by this program.
+        if (self.final / CONFIG).exists() and not (self.final / METRICS).exists():
+            shutil.rmtree(self.work, ignore_errors=True)
+            os.rename(self.final, self.work)
+        # Killed before its first file: there is nothing to go on with.
+        if self.work.exists() and not (self.work / CONFIG).exists():
+            shutil.rmtree(self.work)
+
+    def _check_config(self, folder):
+        try:
+            found = read_json(folder / CONFIG)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder} is there, but its {CONFIG} cannot be read ({error}). Choose another "
+                "--output_dir, or replace it by --overwrite."
+            ) from error
+        different = [
+            f"{key} {found.get(key)!r} (now {self.config.get(key)!r})"
+            for key in sorted({*found, *self.config})
+            if found.get(key) != self.config.get(key)
+        ]
+        if different:
+            raise InputError(
+                f"{folder} holds a run of another config: {', '.join(different)}. Choose another "
+                "--output_dir, or replace it by --overwrite."
+            )

@@ -1,0 +1,96 @@
+"""Scores the test set of a finished run again, or any other images, with the run's model.
+
+  python evaluate.py --run_dir=runs/digits/2/0
+  python evaluate.py --run_dir=runs/digits/2/0 --contamination=0.01
+  python evaluate.py --run_dir=runs/parts/good/0 --dataset=path/to/new_images
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow comes in
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from absl import flags
+
+from ede_keras import command
+from ede_keras.datasets import load_dataset
+from ede_keras.errors import InputError
+from ede_keras.files import read_csv, read_json
+from ede_keras.protocols import make_split, whole_set
+from ede_keras.runs import CONFIG, METRICS, MODEL
+
+flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
+flags.DEFINE_string("dataset", None, "Other images to score: a built-in name or a path.")
+flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
+flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
+flags.DEFINE_float("contamination", None, "Share of normal images that may be called anomalous.")
+flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's.")
+
+FLAGS = flags.FLAGS
+
+
+def load_run(run_dir):
+    """The config, metrics and model of a finished run."""
+    for name in (CONFIG, METRICS, MODEL):
+        if not (run_dir / name).exists():
+            raise InputError(
+                f"Expected --run_dir to be the folder of a finished run, with {CONFIG}, {METRICS} "
+                f"and {MODEL}. Received: {run_dir}, without {name}"
+            )
+    return (
+        read_json(run_dir / CONFIG),
+        read_json(run_dir / METRICS),
+        keras.saving.load_model(run_dir / MODEL),
+    )
+
+
+def redecide(model, run_dir):
+    """The model with the flags' ω1 and contamination, if there are any."""
+    if FLAGS.omega1 is None and FLAGS.contamination is None:
+        return model
+    terms = read_csv(run_dir / "calibration.csv")
+    terms = {name: np.array(column, "float32") for name, column in terms.items()}
+    return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
+
+
+def load_own_test_set(config):
+    """The run's own test set: `(images, true labels, ids)`."""
+    data_dir = FLAGS.data_dir or config["data_dir"]
+    dataset = load_dataset(config["dataset_path"] or config["dataset"], data_dir)
+    normal = None if config["normal"] == "good" else config["normal"]
+    split = make_split(dataset, config["protocol"], normal, config["seed"])
+    return split.x_test, split.y_test, split.test_ids
+
+
+def main(argv):
+    del argv
+    run_dir = Path(FLAGS.run_dir)
+    config, metrics, model = load_run(run_dir)
+    command.set_determinism(config["seed"], config["deterministic"])
+    model = redecide(model, run_dir)
+    output_dir = Path(FLAGS.output_dir or run_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    if FLAGS.dataset is None:
+        stem = "evaluation"
+        images, true_labels, ids = load_own_test_set(config)
+    else:
+        dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape)
+        stem = f"evaluation-{dataset.name}"
+        images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
+    facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
+    metrics = command.report_scores(
+        output_dir / f"{stem}.json",
+        output_dir / f"{stem}.csv",
+        ids,
+        true_labels,
+        command.score_set(model, images),
+        {"threshold": model.threshold, **facts},
+    )
+    command.print_table(metrics, output_dir / f"{stem}.csv")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,56 @@
+"""What the tests share: seeds, small images, a small model, the commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+import ede_keras
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def images():
+    """70 smooth random images, uint8, 8x8x1: one full batch and a part of one."""
+    coarse = np.random.default_rng(0).integers(0, 256, (70, 2, 2, 1), dtype=np.uint8)
+    return coarse.repeat(4, axis=1).repeat(4, axis=2)
+
+
+@pytest.fixture
+def build():
+    """Builds a compiled model that is small enough to train in a test."""
+
+    def build(variant=ede_keras.EDE, compile_arguments=None, **arguments):
+        model = variant(**{"image_shape": (8, 8, 1), "latent_dim": 4, "base_width": 2} | arguments)
+        model.compile(**compile_arguments or {})
+        return model
+
+    return build
+
+
+@pytest.fixture
+def run_python():
+    """Runs Python on the arguments in a process of its own, from the project's root."""
+
+    def run_python(*arguments, check=True, **kwargs):
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT, capture_output=True, text=True, timeout=600, **kwargs,
+        )  # fmt: skip
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run_python

@@ -1,0 +1,266 @@
+"""Algorithm 1 against arithmetic done by hand, and what `fit` owes a Keras user."""
+
+import keras
+import numpy as np
+import pytest
+
+from ede_keras.errors import InputError
+
+PAPER = {"e1": 0.7, "e2": 0.9, "d1": 0.6, "d2": 1.2}
+ALPHA, BETA, RATE, FLOOR = 5.0, 2.0, 0.01, 0.25
+
+
+class Scale(keras.Model):
+    """A network of one weight: what it is given, times it."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = self.add_weight(initializer=keras.initializers.Constant(factor))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return inputs * self.factor
+
+
+def by_hand(p, w, size):
+    """(rec_1, rec_2, adv) of networks that multiply, for images of mean |x| = size.
+
+    Every difference is then a factor of x: x1 = d1 e1 x, z1 = e2 d1 e1 x and so on.
+    """
+    def pair(image, latent):
+        return ALPHA * abs(1 - image) * size + BETA * abs(p["e1"] - latent) * size
+
+    x1, x2 = p["e1"] * p["d1"], p["e1"] * p["d2"]
+    x2p = x2 * p["e2"] * p["d1"]
+    rec_1, rec_2 = pair(x1, x1 * p["e2"]), pair(x2, x2 * p["e2"])
+    return rec_1, rec_2, pair(x2p, x2p * p["e2"])
+
+
+def losses_by_hand(p, w, size):
+    rec_1, rec_2, adv = by_hand(p, w, size)
+    return w * rec_1 - (1 - w) * adv, w * rec_2 + (1 - w) * adv
+
+
+def phase_1_by_hand(p, w, size):
+    rec_1, rec_2, _ = by_hand(p, w, size)
+    return w * rec_1, w * rec_2
+
+
+def gradient(loss, i, p, name, w, size):
+    """By central differences, in float64."""
+    h = 1e-6
+    above, below = (loss({**p, name: p[name] + sign * h}, w, size)[i] for sign in (1, -1))
+    return (above - below) / (2 * h)
+
+
+def step_by_hand(p, w, size, update, phase2_updates):
+    """One SGD step of the whole alternation."""
+    def moves(i, at):
+        moved = {}
+        for name in ("e1", "e2", ("d1", "d2")[i]):
+            both = name.startswith("d") or phase2_updates == "all" or (
+                phase2_updates == "ede2" and i == 1
+            )
+            loss = losses_by_hand if both else phase_1_by_hand
+            moved[name] = -RATE * gradient(loss, i, at, name, w, size)
+        return moved
+
+    if update == "joint":
+        for move in [moves(0, p), moves(1, p)]:
+            p = {name: p[name] + move.get(name, 0) for name in p}
+        return p
+    for i in (0, 1):
+        move = moves(i, p)
+        p = {name: p[name] + move.get(name, 0) for name in p}
+    return p
+
+
+@pytest.fixture
+def linear(build, images):
+    """An EDE whose networks multiply by one weight each."""
+
+    def linear(**arguments):
+        model = build(image_weight=ALPHA, latent_weight=BETA, phase_floor=FLOOR, **arguments)
+        for name, factor in PAPER.items():
+            kind = {"e": "encoder", "d": "decoder"}[name[0]]
+            setattr(model, f"{kind}{name[1]}", Scale(factor))
+        model.compile(keras.optimizers.SGD(RATE))
+        return model
+
+    return linear
+
+
+def factors(model):
+    networks = (model.encoder1, model.encoder2, model.decoder1, model.decoder2)
+    return dict(zip(PAPER, (float(network.factor) for network in networks), strict=True))
+
+
+@pytest.mark.parametrize("update", ["joint", "alternate"])
+@pytest.mark.parametrize("phase2_updates", ["all", "decoders", "ede2"])
+@pytest.mark.parametrize("n, schedule, w", [
+    (1, "inverse_epoch", 1), (3, "inverse_epoch", 1 / 3), (10, "floored_inverse_epoch", FLOOR),
+])  # fmt: skip
+def test_one_step_by_hand(linear, images, update, phase2_updates, n, schedule, w):
+    model = linear(update=update, phase2_updates=phase2_updates, schedule=schedule)
+    size = float(np.abs(model.preprocessor(images)).astype("float64").mean())
+    model.set_epoch(n)
+    logs = model.train_on_batch(images, return_dict=True)
+    expected = step_by_hand(PAPER, w, size, update, phase2_updates)
+    assert factors(model) == pytest.approx(expected, rel=1e-5)
+    assert all(abs(expected[name] - PAPER[name]) > 1e-4 for name in PAPER)
+    assert logs["ede1_loss"] == pytest.approx(losses_by_hand(PAPER, w, size)[0], rel=1e-4)
+    assert logs["loss"] == pytest.approx(sum(by_hand(PAPER, w, size)[:2]), rel=1e-4)
+
+
+def test_fixed_latent_target_gives_no_gradient_to_z(linear, images):
+    """With α = 0 the encoder E1 moves through what it feeds, not through the target z."""
+    model = linear(fixed_latent_target=True, update="joint")
+    model.image_weight = 0.0
+    size = float(np.abs(model.preprocessor(images)).astype("float64").mean())
+    model.train_on_batch(images)
+    # rec_i = β |e1* − e2 d_i e1| with e1* constant: its slope in e1 is −β e2 d_i or +β e2 d_i.
+    slopes = [
+        -np.sign(1 - PAPER["e2"] * d) * BETA * PAPER["e2"] * d * size
+        for d in (PAPER["d1"], PAPER["d2"])
+    ]
+    assert factors(model)["e1"] == pytest.approx(PAPER["e1"] - RATE * sum(slopes), rel=1e-5)
+
+
+def weights_of(model):
+    return {
+        name: [np.array(v) for v in getattr(model, name).trainable_variables]
+        for name in model.network_names
+    }
+
+
+def moved(before, after):
+    return {
+        name for name in before
+        if any((a != b).any() for a, b in zip(before[name], after[name], strict=True))
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ede, own, other", [(0, "decoder1", "decoder2"), (1, "decoder2", "decoder1")])
+def test_an_ede_never_touches_the_others_decoder(build, images, ede, own, other):
+    model = build(phase2_updates="all")
+    model.set_epoch(4)
+    before = weights_of(model)
+    model._step(model.preprocessor(images), [ede])
+    assert moved(before, weights_of(model)) == {"encoder1", "encoder2", own}
+
+
+def test_each_optimizer_holds_the_encoders_and_its_own_decoder(build):
+    model = build()
+    for i, optimizer in enumerate((model.optimizer, model.ede2_optimizer)):
+        expected = sum(
+            len(network.trainable_variables)
+            for network in (model.encoder1, model.encoder2, model.decoders[i])
+        )
+        assert len(optimizer._trainable_variables) == expected
+        assert optimizer.built
+
+
+def test_epoch_follows_fit(build, images):
+    class Spy(keras.callbacks.Callback):
+        seen = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.seen.append((epoch, float(self.model.epoch), float(self.model.phase_weight)))
+
+    model = build(schedule="inverse_epoch")
+    model.fit(images, epochs=6, initial_epoch=3, callbacks=Spy(), verbose=0)
+    np.testing.assert_allclose(Spy.seen, [(3, 4, 1 / 4), (4, 5, 1 / 5), (5, 6, 1 / 6)])
+
+
+def test_epoch_within_steps_per_execution(linear, images):
+    """The compiled loop reads the epoch's state, it does not bake the first one in."""
+    logs = []
+    for steps in (1, 2):
+        model = linear(update="joint")
+        model.compile(keras.optimizers.SGD(RATE), steps_per_execution=steps)
+        history = model.fit(images, batch_size=35, epochs=3, verbose=0, shuffle=False).history
+        logs.append(history["ede1_loss"])
+        assert float(model.epoch) == 3
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-5)
+    assert len(set(np.round(logs[0], 3))) == 3
+
+
+def test_epochs_count_from_1(build):
+    with pytest.raises(ValueError, match="count from 1"):
+        build().set_epoch(0)
+
+
+def test_a_learning_rate_set_on_the_first_optimizer_reaches_both(build, images):
+    model = build()
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.0)
+    before = weights_of(model)
+    model.fit(images, epochs=1, callbacks=[scheduler], verbose=0)
+    assert moved(before, weights_of(model)) == set()
+
+
+def test_two_optimizers_of_ones_own(build, images):
+    model = build(compile_arguments={
+        "optimizer": keras.optimizers.SGD(0.0), "ede2_optimizer": "adam",
+    })  # fmt: skip
+    before = weights_of(model)
+    model.fit(images, verbose=0)
+    assert moved(before, weights_of(model)) == {"encoder1", "encoder2", "decoder2"}
+
+
+@pytest.mark.parametrize("jit_compile", [True, "auto", False])
+def test_jit_compile_gives_the_same_step(build, images, jit_compile):
+    model = build(compile_arguments={"jit_compile": jit_compile})
+    logs = model.train_on_batch(images, return_dict=True)
+    expected = {"loss": 46.4, "ede1_loss": 23.2, "ede2_loss": 23.2}
+    assert set(logs) == set(expected)
+    keras.utils.set_random_seed(0)
+    plain = build(compile_arguments={"run_eagerly": True}).train_on_batch(images, return_dict=True)
+    assert logs == pytest.approx(plain, rel=1e-4)
+
+
+def test_fit_takes_arrays_datasets_and_callbacks(build, images):
+    import tensorflow as tf
+
+    stopper = keras.callbacks.EarlyStopping(patience=0, min_delta=1e9)
+    for data in (images, tf.data.Dataset.from_tensor_slices(images).batch(35)):
+        history = build().fit(
+            data, epochs=5, validation_data=images[:10], callbacks=[stopper], verbose=0
+        ).history
+        assert {"loss", "ede1_loss", "ede2_loss", "val_loss"} <= set(history)
+        assert len(history["loss"]) == 2  # stopped by the callback
+
+
+def test_labels_in_a_dataset_are_not_looked_at(build, images):
+    import tensorflow as tf
+
+    labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(70))).batch(35)
+    assert np.isfinite(build().fit(labelled, verbose=0).history["loss"]).all()
+
+
+def test_sample_weights_are_refused(build, images):
+    with pytest.raises(ValueError, match="weights are not supported"):
+        build().fit(images, sample_weight=np.ones(70), verbose=0)
+
+
+def test_training_learns(build, images):
+    losses = build().fit(images, batch_size=10, epochs=15, verbose=0).history["loss"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_evaluate_is_in_inference_mode(build, images):
+    model = build()
+    model.fit(images, verbose=0)
+    together = model.evaluate(images, batch_size=70, verbose=0, return_dict=True)
+    apart = model.evaluate(images, batch_size=10, verbose=0, return_dict=True)
+    assert together == pytest.approx(apart, rel=1e-4)
+
+
+def test_divergence_is_said(build, images):
+    model = build(compile_arguments={"optimizer": keras.optimizers.SGD(1e30)})
+    with pytest.warns(UserWarning, match="diverged.*Lower the learning rate"):
+        model.fit(images, batch_size=10, epochs=2, verbose=0)
+
+
+def test_fit_refuses_wrong_images(build, images):
+    with pytest.raises(InputError, match=r"\(n, 8, 8, 1\).*Received: \(70, 4, 4, 1\)"):
+        build().fit(images[:, ::2, ::2])

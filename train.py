@@ -1,0 +1,194 @@
+"""Trains the shared-autoencoder anomaly detector on one normal class and scores a test set.
+
+  python train.py --dataset=digits --normal=2
+  python train.py --dataset=fmnist --normal=shirt --recipe=paper --seed=1
+  python train.py --dataset=path/to/images
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow comes in
+
+import importlib.util
+import sys
+
+import keras
+from absl import flags
+
+from ede_keras import command, recipes
+from ede_keras.callbacks import EpochCheckpoint
+from ede_keras.datasets import BUILT_IN, load_dataset
+from ede_keras.errors import InputError
+from ede_keras.files import read_json, write_csv
+from ede_keras.losses import NORMS
+from ede_keras.model import SCORES
+from ede_keras.pipeline import make_train_dataset
+from ede_keras.protocols import PROTOCOLS, make_split
+from ede_keras.runs import METRICS, MODEL, RunFolder
+from ede_keras.schedules import SCHEDULES
+from ede_keras.trainer import PHASE2_UPDATES, UPDATES
+from ede_keras.variants import VARIANTS
+
+# What is trained on.
+flags.DEFINE_string(
+    "dataset", "digits", f"One of {', '.join(BUILT_IN)}; or a path to an .npz or to a folder."
+)
+flags.DEFINE_string("data_dir", None, "Where a built-in set lies; nothing else is searched then.")
+flags.DEFINE_string("normal", None, "Label or name of the normal class.")
+flags.DEFINE_enum("protocol", None, PROTOCOLS, "How to split; by default the data set's own.")
+flags.DEFINE_integer("seed", 0, "Of the split, the first weights and the shuffling.", lower_bound=0)
+# How.
+flags.DEFINE_enum("recipe", "default", tuple(recipes.RECIPES), "Named set of arguments.")
+flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "What is left of the method, Table 5.")
+flags.DEFINE_float("contamination", 0.05, "Share of normal images that may be called anomalous.")
+flags.DEFINE_enum("jit_compile", "auto", ("auto", "true", "false"), "XLA; auto: on a GPU only.")
+flags.DEFINE_bool("deterministic", True, "The same bits every time, on a CPU; rules out XLA.")
+# Where to.
+flags.DEFINE_string("output_dir", "runs", "Folder of all runs.")
+flags.DEFINE_bool("resume", False, "Go on with an unfinished run.")
+flags.DEFINE_bool("overwrite", False, "Replace whatever run is there.")
+
+# Each replaces an argument of the recipe; unset, the recipe's holds.
+RECIPE_FLAGS = {
+    "epochs": (flags.DEFINE_integer, "Epochs.", {"lower_bound": 1}),
+    "batch_size": (flags.DEFINE_integer, "Images in a batch.", {"lower_bound": 1}),
+    "learning_rate": (flags.DEFINE_float, "Adam's, of both EDEs.", {"lower_bound": 0.0}),
+    "latent_dim": (flags.DEFINE_integer, "Length of the latent vectors.", {"lower_bound": 1}),
+    "image_size": (flags.DEFINE_integer, "Networks' image size.", {"lower_bound": 16}),
+    "base_width": (flags.DEFINE_integer, "Filters of the first layer.", {"lower_bound": 1}),
+    "image_weight": (flags.DEFINE_float, "alpha, of the image term.", {}),
+    "latent_weight": (flags.DEFINE_float, "beta, of the latent term.", {}),
+    "norm": (flags.DEFINE_enum, "d.", {"enum_values": NORMS}),
+    "schedule": (flags.DEFINE_enum, "Weight of phase 1.", {"enum_values": SCHEDULES}),
+    "phase_floor": (flags.DEFINE_float, "Its floor.", {"lower_bound": 0.0, "upper_bound": 1.0}),
+    "update": (flags.DEFINE_enum, "Order of the EDEs' updates.", {"enum_values": UPDATES}),
+    "phase2_updates": (flags.DEFINE_enum, "What phase 2 moves.", {"enum_values": list(PHASE2_UPDATES)}),
+    "fixed_latent_target": (flags.DEFINE_bool, "Whether z is a constant in d(z, z_i).", {}),
+    "score": (flags.DEFINE_enum, "First term of Equation (8).", {"enum_values": SCORES}),
+    "omega1": (flags.DEFINE_float, "Its weight.", {"lower_bound": 0.0, "upper_bound": 1.0}),
+}
+for name, (define, text, limits) in RECIPE_FLAGS.items():
+    define(name, default=None, help=text, **limits)
+
+FLAGS = flags.FLAGS
+
+
+def build_model(image_shape):
+    """The model that the flags ask for, compiled, and the arguments of its training."""
+    overrides = {name: FLAGS[name].value for name in RECIPE_FLAGS if FLAGS[name].present}
+    _, training = recipes.get_recipe(FLAGS.recipe, **overrides)
+    model = VARIANTS[FLAGS.variant].from_recipe(
+        FLAGS.recipe, image_shape, contamination=FLAGS.contamination, **overrides
+    )
+    return model, training
+
+
+def set_jit_compile(model):
+    jit_compile = {"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile]
+    model.compile(model.optimizer, jit_compile=jit_compile)
+
+
+def build_callbacks(work, checkpoint):
+    callbacks = [checkpoint]
+    if importlib.util.find_spec("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(work / "logs", write_graph=False))
+    else:
+        print("No TensorBoard logs: pip install 'ede-keras[tensorboard]' for them.")
+    return callbacks
+
+
+def train(model, training, split, work):
+    """Trains to the last epoch, from the last checkpoint if there is one.
+
+    Returns the model and the seconds that all epochs took.
+    """
+    last = work / "checkpoints" / "last.keras"
+    if last.exists():
+        model = keras.saving.load_model(last)
+    initial_epoch = int(model.epoch) if last.exists() else 0
+    checkpoint = EpochCheckpoint(last.parent, initial_epoch)
+    dataset, steps = make_train_dataset(
+        split.x_train, training["batch_size"], FLAGS.seed, initial_epoch
+    )
+    model.fit(
+        dataset,
+        steps_per_epoch=steps,
+        initial_epoch=initial_epoch,
+        epochs=training["epochs"],
+        shuffle=False,  # the data set is shuffled
+        validation_data=split.x_val,
+        callbacks=build_callbacks(work, checkpoint),
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    return model, checkpoint.seconds
+
+
+def describe(dataset, split, model, training):
+    """The run's config: what was trained on and every argument that shapes the result."""
+    is_path = dataset.name != FLAGS.dataset
+    arguments = model.get_config()
+    arguments.pop("name")
+    return {
+        "dataset": dataset.name,
+        "dataset_path": os.path.abspath(FLAGS.dataset) if is_path else None,
+        "data_dir": FLAGS.data_dir and os.path.abspath(FLAGS.data_dir),
+        "protocol": FLAGS.protocol or dataset.default_protocol,
+        "normal": split.normal,
+        "normal_name": split.normal_name,
+        "seed": FLAGS.seed,
+        "recipe": FLAGS.recipe,
+        "variant": FLAGS.variant,
+        "deterministic": FLAGS.deterministic,
+        "jit_compile": FLAGS.jit_compile,
+        **arguments,
+        **training,
+    }
+
+
+def main(argv):
+    del argv
+    if FLAGS.jit_compile == "true" and FLAGS.deterministic:
+        raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
+    command.set_determinism(FLAGS.seed, FLAGS.deterministic)
+    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir)
+    split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
+    model, training = build_model(split.x_train.shape[1:])
+    set_jit_compile(model)
+    run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
+    state = run.begin(FLAGS.resume, FLAGS.overwrite)
+    if state == "finished":
+        print("The run is finished, nothing is left to resume.")
+        command.print_table(read_json(run.final / METRICS), run.final)
+        return
+    print(
+        f"{dataset.name} from {dataset.source}: normal class {split.normal_name!r}, "
+        f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
+        f"{len(split.x_test)} to test"
+    )
+    try:
+        model, train_seconds = train(model, training, split, run.work)
+    except KeyboardInterrupt:
+        print(f"\nStopped. Go on by the same command with --resume ({run.work}).")
+        sys.exit(130)
+    terms = model.calibrate(split.x_train, held_out=split.x_val)
+    write_csv(run.work / "calibration.csv", terms)
+    model.save(run.work / MODEL)
+    metrics = command.report_scores(
+        run.work / METRICS,
+        run.work / "scores.csv",
+        split.test_ids,
+        split.y_test,
+        command.score_set(model, split.x_test),
+        {
+            "threshold": model.threshold,
+            "train_seconds": train_seconds,
+            "n_train": len(split.x_train),
+            "n_val": len(split.x_val),
+        },
+    )
+    run.finish()
+    command.print_table(metrics, run.final)
+
+
+if __name__ == "__main__":
+    command.run(main)
