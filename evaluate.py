@@ -56,10 +56,10 @@ def redecide(model, run_dir):
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
-def load_own_test_set(config):
+def load_own_test_set(config, image_shape):
     """The run's own test set: `(images, true labels, ids)`."""
     data_dir = FLAGS.data_dir or config["data_dir"]
-    dataset = load_dataset(config["dataset_path"] or config["dataset"], data_dir)
+    dataset = load_dataset(config["dataset_path"] or config["dataset"], data_dir, image_shape)
     normal = None if config["normal"] == "good" else config["normal"]
     split = make_split(dataset, config["protocol"], normal, config["seed"])
     return split.x_test, split.y_test, split.test_ids
@@ -75,7 +75,7 @@ def main(argv):
     output_dir.mkdir(parents=True, exist_ok=True)
     if FLAGS.dataset is None:
         stem = "evaluation"
-        images, true_labels, ids = load_own_test_set(config)
+        images, true_labels, ids = load_own_test_set(config, model.image_shape)
     else:
         dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape)
         stem = f"evaluation-{dataset.name}"

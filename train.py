@@ -115,7 +115,6 @@ def train(model, training, split, work):
         steps_per_epoch=steps,
         initial_epoch=initial_epoch,
         epochs=training["epochs"],
-        shuffle=False,  # the data set is shuffled
         validation_data=split.x_val,
         callbacks=build_callbacks(work, checkpoint),
         verbose=1 if sys.stdout.isatty() else 2,
@@ -150,7 +149,8 @@ def main(argv):
     if FLAGS.jit_compile == "true" and FLAGS.deterministic:
         raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
     command.set_determinism(FLAGS.seed, FLAGS.deterministic)
-    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir)
+    size = FLAGS.image_size
+    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, size and (size, size, None))
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     model, training = build_model(split.x_train.shape[1:])
     set_jit_compile(model)

@@ -69,8 +69,8 @@ def load_dataset(dataset: str, data_dir: str | None = None, image_shape=None) ->
             or of a folder (see `folders.find_layout`).
         data_dir: The only folder to search for the files of a built-in set, or None for Keras's
             cache and a download (see `sources.find_arrays`).
-        image_shape: (height, width, channels) of the images of a folder; by default 32 x 32,
-            with one channel if all files are grey, else three.
+        image_shape: (height, width, channels) of the images of a folder, by default 32 x 32;
+            channels None, and by default: one if all files are grey, else three.
 
     Returns:
         The images as they were stored: no float copy is made of bytes.
@@ -181,8 +181,8 @@ def _digits():
 def _load_folder(folder, image_shape):
     layout = find_layout(folder)
     files = [[folder / file for file in part] for part in (layout.train, layout.test)]
-    if image_shape is None:
-        image_shape = (*_FOLDER_SIZE, 1 if all_grey(files[0] + files[1]) else 3)
+    height, width, channels = image_shape or (*_FOLDER_SIZE, None)
+    image_shape = height, width, channels or (1 if all_grey(files[0] + files[1]) else 3)
     x_train, x_test = (load_images(part, image_shape) for part in files)
     y_train, y_test = (
         np.array(list(part.values()), np.int64) for part in (layout.train, layout.test)

@@ -18,6 +18,11 @@ class AnomalyDetector(keras.Model):
 
     warned = False  # that there is no threshold yet
 
+    def call(self, inputs, training=None, mask=None):
+        # Batch statistics would make a score depend on its neighbours: inference mode, always.
+        del training
+        return super().call(inputs, training=False, mask=mask)
+
     def predict(self, x, *args, **kwargs):
         """`keras.Model.predict`; warns if the model is not calibrated.
 

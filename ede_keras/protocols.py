@@ -87,6 +87,37 @@ def make_split(
     )
 
 
+def whole_set(dataset: Dataset, normal: int | str, normal_name: str):
+    """All there is to score in a set that the model was not made for.
+
+    Args:
+        dataset: the images; those of its test part, or all if it has none.
+        normal: the normal class of the model's own data set, a label or "good".
+        normal_name: its name; it is looked for before the label.
+
+    Returns:
+        `(images, true_labels, ids)`: `true_labels` int32, 1 = anomalous, or None where nothing
+        says which images are normal: a plain folder, or one with none of its classes of that
+        name. `ids` are the folder's files, else positions.
+    """
+    in_test = len(dataset.x_test) > 0
+    images = dataset.x_test if in_test else dataset.x_train
+    classes = dataset.y_test if in_test else dataset.y_train
+    paths = dataset.paths_test if in_test else dataset.paths_train
+    ids = paths if dataset.is_folder else np.arange(len(images))
+    label = _label_of_normal(dataset, normal, normal_name)
+    return images, None if label is None else (classes != label).astype(np.int32), ids
+
+
+def _label_of_normal(dataset, normal, normal_name):
+    if dataset.has_fixed_normal:
+        return 0 if dataset.default_protocol == "official" else None
+    names = {name.lower(): label for label, name in dataset.class_names.items()}
+    # Labels of folders only count its subfolders; those of arrays are somebody's own.
+    by_label = normal if normal in dataset.class_names and not dataset.is_folder else None
+    return names.get(normal_name.lower(), by_label)
+
+
 # The rules: each returns the positions of the normal training images and of the test images, in
 # the training part followed by the test part.
 

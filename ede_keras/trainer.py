@@ -13,6 +13,8 @@ UPDATES = ("alternate", "joint")
 # Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
 PHASE2_UPDATES = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
 
+_NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1. Leave them out."
+
 
 class Objective(NamedTuple):
     """What one EDE minimizes, two scalars."""
@@ -117,6 +119,10 @@ class TwoPhaseTrainer(keras.Model):
             batch_size, epochs, verbose, callbacks, **kwargs: As in `keras.Model.fit`.
         """
         inputs.check_images(x, self.image_shape)
+        if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
+            raise ValueError(_NO_WEIGHTS)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras' default; it warns of it for data sets
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
             # First, so that other callbacks see the epoch's own state.
@@ -138,7 +144,7 @@ class TwoPhaseTrainer(keras.Model):
     def _images(self, data):
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if sample_weight is not None:
-            raise ValueError("Sample and class weights are not supported: every image counts 1.")
+            raise ValueError(_NO_WEIGHTS)
         return self.preprocessor(x)
 
     def _step(self, x, edes):

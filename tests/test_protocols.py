@@ -7,7 +7,7 @@ from makers import write_cifar_binary, write_coil, write_folder, write_image, wr
 from ede_keras.datasets import Dataset, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.labels import cifar100_fine_labels
-from ede_keras.protocols import PROTOCOLS, make_split
+from ede_keras.protocols import PROTOCOLS, make_split, whole_set
 
 
 def numbered(y_train, y_test, protocol="split80"):
@@ -213,3 +213,32 @@ def test_negative_seed():
 
 def test_protocol_names():
     assert PROTOCOLS == ("split80", "official", "cifar100_siblings", "coil30")
+
+
+def test_whole_set_of_arrays_is_the_test_part():
+    x = np.zeros((4, 2, 2, 1), np.uint8)
+    dataset = Dataset(
+        "set", x, np.array([0, 0, 1, 1]), x[:3], np.array([0, 1, 2]),
+        {0: "cat", 1: "dog", 2: "fox"}, "made", "official",
+    )  # fmt: skip
+    for normal, name in ((1, "Dog"), (1, "no such name"), (7, "dog")):
+        images, truth, ids = whole_set(dataset, normal, name)
+        assert len(images) == 3 and ids.tolist() == [0, 1, 2] and truth.tolist() == [1, 0, 1]
+    assert whole_set(dataset, 9, "cow")[1] is None
+
+
+def test_whole_set_of_folders(tmp_path):
+    write_folder(tmp_path / "mvtec", "mvtec", n=3)
+    dataset = load_dataset(str(tmp_path / "mvtec"))
+    images, truth, ids = whole_set(dataset, 2, "2")
+    assert len(images) == len(truth) == len(ids) == len(dataset.x_test)
+    assert [("good" not in path) == bool(label) for path, label in zip(ids, truth, strict=True)]
+    assert {bool(label) for path, label in zip(ids, truth, strict=True) if "good" in path} == {False}
+    write_folder(tmp_path / "plain", "plain", n=3)
+    _, truth, ids = whole_set(load_dataset(str(tmp_path / "plain")), "good", "good")
+    assert truth is None and ids.dtype.kind == "U"
+    write_folder(tmp_path / "classes", "classes", n=3)
+    dataset = load_dataset(str(tmp_path / "classes"))
+    first = dataset.class_names[0]
+    assert whole_set(dataset, 1, first)[1].tolist() == (dataset.y_train != 0).astype(int).tolist()
+    assert whole_set(dataset, 0, "elsewhere")[1] is None

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ede_keras.errors import InputError
 
@@ -128,7 +129,7 @@ def test_fixed_latent_target_gives_no_gradient_to_z(linear, images):
 
 def weights_of(model):
     return {
-        name: [np.array(v) for v in getattr(model, name).trainable_variables]
+        name: [v.numpy() for v in getattr(model, name).trainable_variables]
         for name in model.network_names
     }
 
@@ -211,16 +212,13 @@ def test_two_optimizers_of_ones_own(build, images):
 def test_jit_compile_gives_the_same_step(build, images, jit_compile):
     model = build(compile_arguments={"jit_compile": jit_compile})
     logs = model.train_on_batch(images, return_dict=True)
-    expected = {"loss": 46.4, "ede1_loss": 23.2, "ede2_loss": 23.2}
-    assert set(logs) == set(expected)
+    assert set(logs) == {"loss", "ede1_loss", "ede2_loss"}
     keras.utils.set_random_seed(0)
     plain = build(compile_arguments={"run_eagerly": True}).train_on_batch(images, return_dict=True)
     assert logs == pytest.approx(plain, rel=1e-4)
 
 
 def test_fit_takes_arrays_datasets_and_callbacks(build, images):
-    import tensorflow as tf
-
     stopper = keras.callbacks.EarlyStopping(patience=0, min_delta=1e9)
     for data in (images, tf.data.Dataset.from_tensor_slices(images).batch(35)):
         history = build().fit(
@@ -231,19 +229,26 @@ def test_fit_takes_arrays_datasets_and_callbacks(build, images):
 
 
 def test_labels_in_a_dataset_are_not_looked_at(build, images):
-    import tensorflow as tf
-
     labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(70))).batch(35)
     assert np.isfinite(build().fit(labelled, verbose=0).history["loss"]).all()
 
 
-def test_sample_weights_are_refused(build, images):
+@pytest.mark.parametrize("weights", [{"sample_weight": np.ones(70)}, {"class_weight": {0: 2.0}}])
+def test_weights_of_samples_are_refused(build, images, weights):
     with pytest.raises(ValueError, match="weights are not supported"):
-        build().fit(images, sample_weight=np.ones(70), verbose=0)
+        build().fit(images, verbose=0, **weights)
+
+
+def test_weights_in_a_dataset_are_refused(build, images):
+    weighted = tf.data.Dataset.from_tensors((images, np.zeros(70), np.ones(70)))
+    with pytest.raises(ValueError, match="weights are not supported"):
+        build().fit(weighted, verbose=0)
 
 
 def test_training_learns(build, images):
-    losses = build().fit(images, batch_size=10, epochs=15, verbose=0).history["loss"]
+    optimizer = {"optimizer": keras.optimizers.Adam(0.01)}
+    model = build(schedule="floored_inverse_epoch", compile_arguments=optimizer)
+    losses = model.fit(images, batch_size=10, epochs=10, verbose=0).history["loss"]
     assert losses[-1] < 0.8 * losses[0]
 
 

@@ -1,0 +1,274 @@
+"""The model as a scorer: its outputs, its threshold, its options."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import ede_keras
+from ede_keras import losses, recipes
+from ede_keras.errors import InputError
+from ede_keras.variants import VARIANTS
+
+
+def test_predict_gives_score_label_and_map(build, images):
+    model = build(image_shape=(8, 12, 3))
+    model.set_threshold(0.3)
+    colour = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)
+    out = model.predict(colour, verbose=0)
+    assert model.input_shape == (None, 8, 12, 3)
+    assert {name: (value.shape, value.dtype) for name, value in out.items()} == {
+        "score": ((5,), np.float32),
+        "label": ((5,), np.int32),
+        "anomaly_map": ((5, 8, 12), np.float32),
+    }
+    assert (out["label"] == (out["score"] > 0.3)).all()
+    assert (out["anomaly_map"] >= 0).all() and (out["anomaly_map"] <= 2).all()
+
+
+def passes(model, images):
+    """Algorithm 2, network by network."""
+    x = model.preprocessor(images)
+    z = model.encoder1(x, training=False)
+    x1 = model.decoder1(z, training=False)
+    x2 = model.decoder2(z, training=False) if "decoder2" in model.network_names else x1
+    found = {"x": x, "z": z, "x1": x1, "x2": x2}
+    if "encoder2" in model.network_names:
+        z1, z2 = (model.encoder2(x_i, training=False) for x_i in (x1, x2))
+        x2p = model.decoder1(z2, training=False)
+        z2p = model.encoder2(x2p, training=False)
+        found.update(z1=z1, z2=z2, x2p=x2p, z2p=z2p)
+    return {name: np.asarray(value, "float64") for name, value in found.items()}
+
+
+def mean_difference(a, b):
+    return np.abs(a - b).reshape(len(a), -1).mean(axis=1)
+
+
+def test_score_is_equation_8_in_both_readings(build, images):
+    for score, (a, b) in {"latent": ("z", "z2"), "image": ("x", "x2p")}.items():
+        model = build(score=score, omega1=0.3)
+        p = passes(model, images)
+        first, second = mean_difference(p[a], p[b]), mean_difference(p["z"], p["z2p"])
+        model.set_threshold(0)
+        got = model.predict(images, verbose=0)["score"]
+        np.testing.assert_allclose(got, 0.3 * first + 0.7 * second, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "variant, a, b", [("autoencoder", "x", "x1"), ("single_ede", "z", "z1")]
+)
+def test_scores_of_the_smaller_variants(build, images, variant, a, b):
+    model = build(VARIANTS[variant])
+    model.set_threshold(0)
+    p = passes(model, images)
+    out = model.predict(images, verbose=0)
+    np.testing.assert_allclose(out["score"], mean_difference(p[a], p[b]), rtol=1e-4)
+
+
+def test_map_is_the_residual_of_the_reconstruction(build):
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), dtype=np.uint8)
+    model = build(image_shape=(16, 16, 1))
+    model.set_threshold(0)
+    p = passes(model, images)
+    expected = np.abs(p["x"] - p["x2"])[..., 0]
+    got = model.predict(images, verbose=0)["anomaly_map"]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variants_objective_is_its_own(build, images, variant):
+    model = build(VARIANTS[variant], image_weight=3.0, latent_weight=2.0, schedule="inverse_epoch")
+    model.set_epoch(4)
+    p = passes(model, images)
+    terms = {
+        "rec_1": lambda: 3 * mean_difference(p["x"], p["x1"]) + 2 * mean_difference(p["z"], p["z1"]),
+        "rec_2": lambda: 3 * mean_difference(p["x"], p["x2"]) + 2 * mean_difference(p["z"], p["z2"]),
+        "adv": lambda: 3 * mean_difference(p["x"], p["x2p"]) + 2 * mean_difference(p["z"], p["z2p"]),
+        "ae": lambda: 3 * mean_difference(p["x"], p["x1"]),
+    }
+    mean = {name: lambda term=term: term().mean() for name, term in terms.items()}
+    expected = {
+        "full": lambda: [
+            mean["rec_1"]() / 4 - 3 / 4 * mean["adv"](),
+            mean["rec_2"]() / 4 + 3 / 4 * mean["adv"](),
+        ],
+        "twin_ede": lambda: [mean["rec_1"](), mean["rec_2"]()],
+        "single_ede": lambda: [mean["rec_1"]()],
+        "autoencoder": lambda: [mean["ae"]()],
+    }[variant]()
+    objectives = model.objectives(model.preprocessor(images), training=False)
+    np.testing.assert_allclose([o.loss for o in objectives], expected, rtol=1e-4)
+
+
+def test_a_score_does_not_depend_on_its_neighbours(build, images):
+    model = build()
+    model.fit(images, batch_size=10, epochs=2, verbose=0)
+    model.set_threshold(0)
+    together = model.predict(images, batch_size=70, verbose=0)["score"]
+    reversed_order = model.predict(images[::-1], batch_size=7, verbose=0)["score"][::-1]
+    alone = model.predict(images[:1], verbose=0)["score"]
+    np.testing.assert_allclose(reversed_order, together, rtol=1e-5)
+    np.testing.assert_allclose(alone, together[:1], rtol=1e-5)
+    as_if_training = np.asarray(model(images, training=True)["score"])
+    np.testing.assert_allclose(as_if_training, together, rtol=1e-5)
+
+
+def test_numeric_types_score_alike(build, images):
+    model = build()
+    model.set_threshold(0)
+    scores = [
+        model.predict(images.astype(dtype), verbose=0)["score"]
+        for dtype in ("uint8", "int32", "float32", "float64")
+    ]
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], rtol=1e-5)
+    from_dataset = model.predict(tf.data.Dataset.from_tensor_slices(images).batch(9), verbose=0)
+    np.testing.assert_allclose(from_dataset["score"], scores[0], rtol=1e-5)
+
+
+def test_calibration_sets_the_quantile_of_held_out_normals(build, images):
+    for contamination in (0, 0.1):
+        model = build(contamination=contamination)
+        terms = model.calibrate(images[:50], held_out=images[50:])
+        scores = model.predict(images[50:], verbose=0)["score"]
+        assert list(terms) == ["z_z2", "z_z2p"]
+        np.testing.assert_allclose(model.combine_terms(terms), scores, rtol=1e-5)
+        assert model.threshold == pytest.approx(np.sort(scores)[::-1][int(contamination * 20)])
+
+
+def test_calibration_sets_a_fifth_aside_and_may_be_repeated(build, images):
+    model = build()
+    first = model.calibrate(images)
+    threshold = model.threshold
+    again = model.calibrate(images)
+    assert len(first["z_z2"]) == 14 and model.threshold == threshold
+    np.testing.assert_array_equal(first["z_z2"], again["z_z2"])
+
+
+def test_a_threshold_set_by_hand(build, images):
+    model = build()
+    model.calibrate(images)
+    scores = model.predict(images, verbose=0)["score"]
+    model.set_threshold(float(np.median(scores)))
+    assert model.predict(images, verbose=0)["label"].sum() == (scores > np.median(scores)).sum()
+
+
+def test_without_a_threshold_predict_warns_once(build, images):
+    model = build()
+    assert model.threshold == np.inf
+    with pytest.warns(UserWarning, match="no threshold yet.*calibrate"):
+        assert not model.predict(images, verbose=0)["label"].any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(images, verbose=0)
+
+
+def test_redecide_changes_the_decision_alone(build, images):
+    model = build(omega1=0.5)
+    terms = model.calibrate(images)
+    other = model.redecide(terms, omega1=0.9, contamination=0.5)
+    scores = 0.9 * terms["z_z2"] + 0.1 * terms["z_z2p"]
+    assert other.threshold == pytest.approx(np.sort(scores)[::-1][7], rel=1e-5)
+    np.testing.assert_allclose(other.combine_terms(terms), scores, rtol=1e-5)
+    same = model.redecide(terms)
+    assert same.threshold == model.threshold
+
+
+def test_a_dead_encoder_is_said_at_calibration(build, images):
+    model = build()
+    for variable in model.encoder1.trainable_variables:
+        variable.assign(np.zeros(variable.shape))
+    with pytest.warns(UserWarning, match="encoder has collapsed"):
+        model.calibrate(images)
+
+
+def test_a_broken_image_in_a_stream_is_anomalous(build, images):
+    model = build()
+    model.calibrate(images)
+    broken = images[:4].astype("float32")
+    broken[2, 3, 3] = np.nan
+    out = model.predict(tf.data.Dataset.from_tensors(broken), verbose=0)
+    assert np.isfinite(out["score"]).all()
+    assert out["label"][2] == 1 and out["score"][2] == np.finfo("float32").max
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda x: x[:, :4], r"Expected images of shape \(n, 8, 8, 1\).*Received: \(70, 4, 8, 1\)"),
+    (lambda x: x.repeat(3, axis=-1), r"Received: \(70, 8, 8, 3\)"),
+    (lambda x: x[0], r"Received: \(8, 8, 1\)"),
+    (lambda x: x[:0], "at least one image.*Received: 0 images"),
+    (lambda x: x.astype("U3"), "pixels that are numbers"),
+    (lambda x: np.where(x == x[0, 0, 0, 0], np.nan, x), r"Received: \d+ of 70 images with NaN"),
+])  # fmt: skip
+def test_wrong_images_are_refused(build, images, change, message):
+    with pytest.raises(InputError, match=message):
+        build().predict(change(images))
+
+
+def test_images_scaled_to_1_are_warned_of(build, images):
+    model = build()
+    model.set_threshold(0)
+    with pytest.warns(UserWarning, match="highest pixel is at most 1.*by 255"):
+        model.predict(images / 255.0, verbose=0)
+
+
+@pytest.mark.parametrize("argument, value", [
+    ("norm", "l3"), ("schedule", "constant"), ("update", "both"), ("phase2_updates", "none"),
+    ("score", "pixels"), ("omega1", 1.5), ("phase_floor", -0.1), ("contamination", 1.0),
+    ("image_shape", (8, 8)), ("image_size", 20),
+])  # fmt: skip
+def test_wrong_arguments_are_refused(build, argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` must be.*Received: {argument}="):
+        build(**{argument: value})
+
+
+def test_omegas_sum_to_1(build):
+    assert build(omega1=0.3).omega2 == pytest.approx(0.7)
+
+
+def test_default_network_sizes(build):
+    assert build(image_shape=(8, 8, 1)).image_size == 16
+    assert build(image_shape=(28, 28, 1)).image_size == 32
+    assert build(image_shape=(28, 28, 1), image_size=64).encoder1.input_shape == (None, 64, 64, 1)
+
+
+def test_norm_reaches_losses_and_score(build, images):
+    model = build(norm="l2", image_weight=1.0, latent_weight=0.0, omega1=1.0)
+    p = passes(model, images)
+    squared = ((p["z"] - p["z2"]) ** 2).mean(axis=1)
+    np.testing.assert_allclose(model.compute_terms(images)["z_z2"], squared, rtol=1e-4)
+    loss = model.objectives(model.preprocessor(images), training=False)[0].reconstruction
+    np.testing.assert_allclose(loss, ((p["x"] - p["x1"]) ** 2).mean(), rtol=1e-4)
+
+
+def test_paper_recipe_is_the_literal_algorithm():
+    model_arguments, training = recipes.get_recipe("paper")
+    assert model_arguments == {
+        "image_size": 32, "latent_dim": 100, "base_width": 32, "norm": "l1", "image_weight": 50.0,
+        "latent_weight": 1.0, "omega1": 0.5, "update": "joint", "schedule": "inverse_epoch",
+        "phase2_updates": "all", "fixed_latent_target": False, "score": "latent",
+    }  # fmt: skip
+    assert training == {"learning_rate": 2e-4, "beta_1": 0.5, "batch_size": 64, "epochs": 15}
+
+
+def test_from_recipe_builds_and_compiles():
+    model = ede_keras.EDE.from_recipe("paper", (8, 8, 1), latent_dim=7, learning_rate=0.01)
+    assert model.latent_dim == 7 and model.update == "joint"
+    for optimizer in (model.optimizer, model.ede2_optimizer):
+        assert isinstance(optimizer, keras.optimizers.Adam) and optimizer.beta_1 == 0.5
+        assert float(optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_unknown_recipe():
+    with pytest.raises(InputError, match="one of paper, default. Received: 'best'"):
+        ede_keras.EDE.from_recipe("best", (8, 8, 1))
+
+
+def test_losses_live_between_minus_1_and_1(build):
+    white = np.full((2, 8, 8, 1), 255, np.uint8)
+    black = np.zeros((2, 8, 8, 1), np.uint8)
+    preprocess = build().preprocessor
+    np.testing.assert_allclose(losses.distance(preprocess(white), preprocess(black)), 2, atol=1e-6)

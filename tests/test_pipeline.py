@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from ede_keras.pipeline import make_train_dataset
+
+IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+
+
+def epochs(n_epochs, batch_size=3, **kwargs):
+    """The images' numbers, a list per epoch."""
+    dataset, steps = make_train_dataset(IMAGES, batch_size, **kwargs)
+    batches = [batch.numpy() for batch in dataset.take(n_epochs * steps)]
+    assert all(batch.dtype == np.uint8 and batch.shape[1:] == (1, 1, 1) for batch in batches)
+    flat = [batch.ravel().tolist() for batch in batches]
+    return [sum(flat[i : i + steps], []) for i in range(0, len(flat), steps)]
+
+
+def test_an_epoch_holds_an_image_once():
+    for order in epochs(5, seed=0):
+        assert len(order) == len(set(order)) == 9
+
+
+def test_every_image_is_seen_in_the_end():
+    assert set(sum(epochs(8, seed=0), [])) == set(range(10))
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    whole = epochs(6, seed=3)
+    assert epochs(6, seed=3) == whole
+    assert epochs(2, seed=3, initial_epoch=4) == whole[4:]
+    assert epochs(6, seed=4) != whole
+    assert len({tuple(order) for order in whole}) == 6
+
+
+@pytest.mark.parametrize("batch_size", [10, 64])
+def test_a_batch_is_at_most_all_images(batch_size):
+    assert [sorted(order) for order in epochs(2, batch_size, seed=0)] == [list(range(10))] * 2
