@@ -1,8 +1,8 @@
 """Scores the test set of a finished run again, or any other images, with the run's model.
 
-  python evaluate.py --run_dir=runs/digits/2/0
-  python evaluate.py --run_dir=runs/digits/2/0 --contamination=0.01
-  python evaluate.py --run_dir=runs/parts/good/0 --dataset=path/to/new_images
+python evaluate.py --run_dir=runs/digits/2/0
+python evaluate.py --run_dir=runs/digits/2/0 --contamination=0.01
+python evaluate.py --run_dir=runs/parts/good/0 --dataset=path/to/new_images
 """
 
 import os

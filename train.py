@@ -1,8 +1,8 @@
 """Trains the shared-autoencoder anomaly detector on one normal class and scores a test set.
 
-  python train.py --dataset=digits --normal=2
-  python train.py --dataset=fmnist --normal=shirt --recipe=paper --seed=1
-  python train.py --dataset=path/to/images
+python train.py --dataset=digits --normal=2
+python train.py --dataset=fmnist --normal=shirt --recipe=paper --seed=1
+python train.py --dataset=path/to/images
 """
 
 import os
@@ -49,33 +49,30 @@ flags.DEFINE_bool("resume", False, "Go on with an unfinished run.")
 flags.DEFINE_bool("overwrite", False, "Replace whatever run is there.")
 
 # Each replaces an argument of the recipe; unset, the recipe's holds.
-RECIPE_FLAGS = {
-    "epochs": (flags.DEFINE_integer, "Epochs.", {"lower_bound": 1}),
-    "batch_size": (flags.DEFINE_integer, "Images in a batch.", {"lower_bound": 1}),
-    "learning_rate": (flags.DEFINE_float, "Adam's, of both EDEs.", {"lower_bound": 0.0}),
-    "latent_dim": (flags.DEFINE_integer, "Length of the latent vectors.", {"lower_bound": 1}),
-    "image_size": (flags.DEFINE_integer, "Networks' image size.", {"lower_bound": 16}),
-    "base_width": (flags.DEFINE_integer, "Filters of the first layer.", {"lower_bound": 1}),
-    "image_weight": (flags.DEFINE_float, "alpha, of the image term.", {}),
-    "latent_weight": (flags.DEFINE_float, "beta, of the latent term.", {}),
-    "norm": (flags.DEFINE_enum, "d.", {"enum_values": NORMS}),
-    "schedule": (flags.DEFINE_enum, "Weight of phase 1.", {"enum_values": SCHEDULES}),
-    "phase_floor": (flags.DEFINE_float, "Its floor.", {"lower_bound": 0.0, "upper_bound": 1.0}),
-    "update": (flags.DEFINE_enum, "Order of the EDEs' updates.", {"enum_values": UPDATES}),
-    "phase2_updates": (flags.DEFINE_enum, "What phase 2 moves.", {"enum_values": list(PHASE2_UPDATES)}),
-    "fixed_latent_target": (flags.DEFINE_bool, "Whether z is a constant in d(z, z_i).", {}),
-    "score": (flags.DEFINE_enum, "First term of Equation (8).", {"enum_values": SCORES}),
-    "omega1": (flags.DEFINE_float, "Its weight.", {"lower_bound": 0.0, "upper_bound": 1.0}),
-}
-for name, (define, text, limits) in RECIPE_FLAGS.items():
-    define(name, default=None, help=text, **limits)
-
+RECIPE_FLAGS = (
+    flags.DEFINE_integer("epochs", None, "Epochs.", lower_bound=1),
+    flags.DEFINE_integer("batch_size", None, "Images in a batch.", lower_bound=1),
+    flags.DEFINE_float("learning_rate", None, "Adam's, of both EDEs.", lower_bound=0.0),
+    flags.DEFINE_integer("latent_dim", None, "Length of the latent vectors.", lower_bound=1),
+    flags.DEFINE_integer("image_size", None, "Image size inside the networks.", lower_bound=16),
+    flags.DEFINE_integer("base_width", None, "Filters of the first layer.", lower_bound=1),
+    flags.DEFINE_float("image_weight", None, "alpha, of the image term."),
+    flags.DEFINE_float("latent_weight", None, "beta, of the latent term."),
+    flags.DEFINE_enum("norm", None, NORMS, "d: mean absolute or squared difference."),
+    flags.DEFINE_enum("schedule", None, SCHEDULES, "Weight of phase 1 at an epoch."),
+    flags.DEFINE_float("phase_floor", None, "Floor of that weight.", 0.0, 1.0),
+    flags.DEFINE_enum("update", None, UPDATES, "Order of the two EDEs' updates."),
+    flags.DEFINE_enum("phase2_updates", None, PHASE2_UPDATES, "What phase 2 moves."),
+    flags.DEFINE_bool("fixed_latent_target", None, "Whether z is a constant in d(z, z_i)."),
+    flags.DEFINE_enum("score", None, SCORES, "First term of Equation (8)."),
+    flags.DEFINE_float("omega1", None, "Weight of that term.", 0.0, 1.0),
+)
 FLAGS = flags.FLAGS
 
 
 def build_model(image_shape):
     """The model that the flags ask for, compiled, and the arguments of its training."""
-    overrides = {name: FLAGS[name].value for name in RECIPE_FLAGS if FLAGS[name].present}
+    overrides = {flag.name: flag.value for flag in RECIPE_FLAGS if flag.value is not None}
     _, training = recipes.get_recipe(FLAGS.recipe, **overrides)
     model = VARIANTS[FLAGS.variant].from_recipe(
         FLAGS.recipe, image_shape, contamination=FLAGS.contamination, **overrides

@@ -29,10 +29,18 @@ class _Form:
 # The binary form comes first: reading it can execute nothing.
 _CIFAR = {
     "cifar10": (
-        _Form("cifar-10-batches-bin", "cifar-10-binary.tar.gz",
-              tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
-        _Form("cifar-10-batches-py", "cifar-10-python.tar.gz",
-              tuple(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
+        _Form(
+            "cifar-10-batches-bin",
+            "cifar-10-binary.tar.gz",
+            tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+            "test_batch.bin",
+        ),
+        _Form(
+            "cifar-10-batches-py",
+            "cifar-10-python.tar.gz",
+            tuple(f"data_batch_{i}" for i in range(1, 6)),
+            "test_batch",
+        ),
     ),
     "cifar100": (
         _Form("cifar-100-binary", "cifar-100-binary.tar.gz", ("train.bin",), "test.bin"),
@@ -98,8 +106,9 @@ def _members(path, form):
     """Yields (name, bytes) of the form's files, in one pass over a folder or a tar."""
     wanted = {*form.train, form.test}
     if path.is_dir():
-        yield from ((name, (path / name).read_bytes()) for name in sorted(wanted)
-                    if (path / name).is_file())
+        yield from (
+            (name, (path / name).read_bytes()) for name in sorted(wanted) if (path / name).is_file()
+        )
         return
     with tarfile.open(path) as tar:
         for member in tar:

@@ -32,16 +32,18 @@ def read_coil(root):
             try:
                 x, y = _read_coil_images(path)
             except _DAMAGE as error:
-                raise InputError(f"Cannot read {path}; fetch it again. "
-                                 f"Received: {error}") from error
+                raise InputError(
+                    f"Cannot read {path}; fetch it again. Received: {error}"
+                ) from error
             return (x, y, x[:0], y[:0]), path
     return None
 
 
 def _read_coil_images(path):
     if path.is_dir():
-        return _decode_coil(path, [file.name for file in path.iterdir()],
-                            lambda name: (path / name).read_bytes())
+        return _decode_coil(
+            path, [file.name for file in path.iterdir()], lambda name: (path / name).read_bytes()
+        )
     with zipfile.ZipFile(path) as archive:
         return _decode_coil(path, archive.namelist(), archive.read)
 
@@ -59,7 +61,9 @@ def _decode_coil(path, names, read):
         image = decode_exact(read(found[key]), f"{path}/{found[key]}")
         x = np.empty((len(found), *image.shape), np.uint8) if x is None else x
         if image.shape != x.shape[1:]:
-            raise InputError(f"{path}/{found[key]} must have the shape of the others, "
-                             f"{x.shape[1:]}. Received: {image.shape}")
+            raise InputError(
+                f"{path}/{found[key]} must have the shape of the others, "
+                f"{x.shape[1:]}. Received: {image.shape}"
+            )
         x[i] = image
     return x, np.array([n for n, _ in sorted(found)], np.int64)

@@ -188,8 +188,14 @@ def _load_folder(folder, image_shape):
         np.array(list(part.values()), np.int64) for part in (layout.train, layout.test)
     )
     return Dataset(
-        folder.resolve().name, x_train, y_train, x_test, y_test,
-        layout.class_names, str(folder), layout.default_protocol,
+        folder.resolve().name,
+        x_train,
+        y_train,
+        x_test,
+        y_test,
+        layout.class_names,
+        str(folder),
+        layout.default_protocol,
         paths_train=np.array(list(layout.train), str),
         paths_test=np.array(list(layout.test), str),
         is_folder=True,

@@ -49,8 +49,9 @@ def find_layout(folder) -> Layout:
         )
     if "" in classes or len(classes) == 1:
         name = "good" if "" in classes else next(iter(classes))
-        return Layout({file: 0 for files in classes.values() for file in files}, {},
-                      {0: name}, "split80")
+        return Layout(
+            {file: 0 for files in classes.values() for file in files}, {}, {0: name}, "split80"
+        )
     names = dict(enumerate(classes))
     train = {file: label for label, name in names.items() for file in classes[name]}
     return Layout(train, {}, names, "split80")

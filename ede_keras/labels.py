@@ -26,9 +26,7 @@ _CIFAR100_TREE = {
 # The publisher numbers both levels alphabetically, so the tree above is the whole truth.
 _COARSE = sorted(_CIFAR100_TREE)
 _SUPERCLASS = {
-    fine: coarse
-    for coarse, name in enumerate(_COARSE)
-    for fine in _CIFAR100_TREE[name].split()
+    fine: coarse for coarse, name in enumerate(_COARSE) for fine in _CIFAR100_TREE[name].split()
 }
 _FINE = sorted(_SUPERCLASS)
 

@@ -30,9 +30,7 @@ def distance(a, b, norm="l1"):
 
 def reconstruction_loss(x, x_i, z, z_i, image_weight, latent_weight, norm="l1"):
     """Equations (1) and (2): rec_i = α d(x, x_i) + β d(z, z_i), averaged over the batch."""
-    return ops.mean(
-        image_weight * distance(x, x_i, norm) + latent_weight * distance(z, z_i, norm)
-    )
+    return ops.mean(image_weight * distance(x, x_i, norm) + latent_weight * distance(z, z_i, norm))
 
 
 def adversarial_objective(x, x2p, z, z2p, image_weight, latent_weight, norm="l1"):

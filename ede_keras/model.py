@@ -5,6 +5,7 @@ from keras import ops
 
 from ede_keras import losses, networks, recipes, schedules, scoring
 from ede_keras.detector import AnomalyDetector
+from ede_keras.errors import InputError
 from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objective, TwoPhaseTrainer
 
 SCORES = ("latent", "image")
@@ -85,7 +86,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     ):
         image_shape = [int(side) for side in image_shape]
         if len(image_shape) != 3 or min(image_shape) < 1:
-            raise ValueError(
+            raise InputError(
                 "`image_shape` must be (height, width, channels). "
                 f"Received: image_shape={tuple(image_shape)}"
             )
@@ -156,9 +157,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         """
         arguments, training = recipes.get_recipe(recipe, **overrides)
         model = cls(image_shape, **arguments)
-        model.compile(
-            keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"])
-        )
+        model.compile(keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"]))
         return model
 
     @property
@@ -222,20 +221,20 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
 
 def _check_choice(argument, value, allowed):
     if value not in allowed:
-        raise ValueError(
+        raise InputError(
             f"`{argument}` must be one of {', '.join(allowed)}. Received: {argument}={value!r}"
         )
 
 
 def _check_range(argument, fits, value, expected):
     if not fits:
-        raise ValueError(f"`{argument}` must be {expected}. Received: {argument}={value}")
+        raise InputError(f"`{argument}` must be {expected}. Received: {argument}={value}")
 
 
 def _check_precision():
     policy = keras.config.dtype_policy()
     if policy.compute_dtype == "float16":
-        raise ValueError(
+        raise InputError(
             "The policy 'mixed_float16' is not supported: its loss scaling serves one optimizer, "
             "and EDE has two. Use 'mixed_bfloat16' or 'float32'. Received: "
             f"dtype_policy={policy.name!r}"

@@ -2,6 +2,8 @@
 
 import keras
 
+from ede_keras.errors import InputError
+
 KERNEL_SIZE = 4
 LEAKY_SLOPE = 0.2
 # Keras' own default (0.99) needs some hundred steps to forget the initial statistics; a small
@@ -11,12 +13,12 @@ BATCH_NORM_MOMENTUM = 0.9
 
 def _check_sizes(image_size, channels):
     if image_size < 16 or image_size % 8:
-        raise ValueError(
+        raise InputError(
             "`image_size` must be a multiple of 8, 16 at the least, because each network halves "
             f"or doubles it three times. Received: image_size={image_size}"
         )
     if channels not in (1, 3):
-        raise ValueError(
+        raise InputError(
             f"Images must have 1 (grey) or 3 (RGB) channels. Received: channels={channels}"
         )
 

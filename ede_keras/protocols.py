@@ -79,7 +79,9 @@ def make_split(
     else:
         test_ids = test if protocol in _POOLED else test - len(dataset.x_train)
     return Split(
-        x_train, x_val, x_test,
+        x_train,
+        x_val,
+        x_test,
         y_test=(_pooled_labels(dataset)[test] != label).astype(np.int32),
         test_ids=test_ids,
         normal="good" if dataset.has_fixed_normal else label,

@@ -67,8 +67,12 @@ def read_idx_set(root):
         The four arrays and the folder, or None if one of the files is missing.
     """
     found = [
-        [path for dot in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")
-         if (path := Path(root, dot + end)).is_file()]
+        [
+            path
+            for dot in (name, name.replace("-idx", ".idx"))
+            for end in ("", ".gz")
+            if (path := Path(root, dot + end)).is_file()
+        ]
         for name in IDX_FILES
     ]
     if not all(found):

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ede_keras.errors import InputError
+
 # What an image gets whose score is no number (NaN pixels, overflow): broken, so anomalous.
 HIGHEST_SCORE = float(np.finfo("float32").max)
 
@@ -65,7 +67,7 @@ def normal_quantile(scores, contamination):
         3.0
     """
     if not 0 <= contamination < 1:
-        raise ValueError(
+        raise InputError(
             f"`contamination` must be at least 0 and below 1. Received: {contamination}"
         )
     descending = np.sort(np.asarray(scores, "float32"))[::-1]

@@ -47,8 +47,12 @@ def run_python():
     def run_python(*arguments, check=True, **kwargs):
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
-            cwd=ROOT, capture_output=True, text=True, timeout=600, **kwargs,
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            **kwargs,
+        )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done

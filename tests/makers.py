@@ -121,8 +121,9 @@ def write_coil(folder, objects=(1, 2, 10), angles=(0, 5, 10, 100), size=16):
     """`coil-100/objN__A.png` under `folder`; returns its path."""
     target = Path(folder, "coil-100")
     for n in objects:
-        for angle, image in zip(angles, make_images([n] * len(angles), (size, size, 3)),
-                                strict=True):
+        for angle, image in zip(
+            angles, make_images([n] * len(angles), (size, size, 3)), strict=True
+        ):
             write_image(target / f"obj{n}__{angle}.png", image)
     return target
 

@@ -16,9 +16,17 @@ from sklearn.metrics import roc_auc_score
 
 ROOT = Path(__file__).parent.parent
 METRICS = {
-    "auroc", "average_precision", "f1", "n_test", "n_anomalous", "threshold", "train_seconds",
-    "n_train", "n_val", "images_per_second",
-}  # fmt: skip
+    "auroc",
+    "average_precision",
+    "f1",
+    "n_test",
+    "n_anomalous",
+    "threshold",
+    "train_seconds",
+    "n_train",
+    "n_val",
+    "images_per_second",
+}
 SMALL = ("--epochs=2", "--base_width=2", "--latent_dim=4")
 
 
@@ -48,8 +56,10 @@ def run_dir(tmp_path_factory):
     output_dir = tmp_path_factory.mktemp("runs")
     done = subprocess.run(
         [sys.executable, "train.py", *flags_of(output_dir, "--epochs=3")],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     (output_dir / "stdout.txt").write_text(done.stdout)
     return output_dir / "digits" / "2" / "0"
@@ -58,14 +68,29 @@ def run_dir(tmp_path_factory):
 def test_what_a_run_leaves(run_dir):
     names = set(os.listdir(run_dir)) - {"logs"}
     assert names == {
-        "config.json", "metrics.json", "scores.csv", "calibration.csv", "model.keras", "checkpoints"
-    }  # fmt: skip
+        "config.json",
+        "metrics.json",
+        "scores.csv",
+        "calibration.csv",
+        "model.keras",
+        "checkpoints",
+    }
     config = json.loads((run_dir / "config.json").read_text())
     expected = {
-        "dataset": "digits", "protocol": "split80", "normal": 2, "normal_name": "2", "seed": 0,
-        "recipe": "default", "variant": "full", "latent_dim": 4, "base_width": 2, "epochs": 3,
-        "image_size": 16, "image_shape": [8, 8, 1], "contamination": 0.05,
-    }  # fmt: skip
+        "dataset": "digits",
+        "protocol": "split80",
+        "normal": 2,
+        "normal_name": "2",
+        "seed": 0,
+        "recipe": "default",
+        "variant": "full",
+        "latent_dim": 4,
+        "base_width": 2,
+        "epochs": 3,
+        "image_size": 16,
+        "image_shape": [8, 8, 1],
+        "contamination": 0.05,
+    }
     assert {key: config[key] for key in expected} == expected
     assert not any(isinstance(value, dict) for value in config.values())
     metrics = json.loads((run_dir / "metrics.json").read_text())
@@ -131,9 +156,11 @@ def test_another_decision_without_training(run_dir, run_python, tmp_path):
 def test_evaluate_scores_any_folder(run_dir, run_python, tmp_path):
     write_folder(tmp_path / "some", "plain", n=5, size=12)
     run_python(
-        "evaluate.py", f"--run_dir={run_dir}", f"--dataset={tmp_path / 'some'}",
+        "evaluate.py",
+        f"--run_dir={run_dir}",
+        f"--dataset={tmp_path / 'some'}",
         f"--output_dir={tmp_path}",
-    )  # fmt: skip
+    )
     rows = read_rows(tmp_path / "evaluation-some.csv")
     assert len(rows) >= 5 and {row["true_label"] for row in rows} == {""}
     assert all((tmp_path / "some" / row["path"]).is_file() for row in rows)
@@ -170,9 +197,12 @@ def kill_in_epoch(n, flags, how):
     """Starts a training and kills it while it trains epoch n + 1."""
     work = Path(next(f for f in flags if "output_dir" in f).split("=")[1]) / "digits/2/0.unfinished"
     process = subprocess.Popen(
-        [sys.executable, "train.py", *flags], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [sys.executable, "train.py", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     history = work / "checkpoints" / "history.csv"
     deadline = time.monotonic() + 300
     while not (history.exists() and len(history.read_text().splitlines()) > n):
@@ -209,22 +239,25 @@ def test_same_run_twice_is_bit_equal_and_replaces(run_python, run_dir, tmp_path)
     assert os.listdir(tmp_path / "digits/2") == ["0"]
 
 
-@pytest.mark.parametrize("flags, message", [
-    (("--recipe=best",), "paper|default"),
-    (("--variant=half",), "full|twin_ede|single_ede|autoencoder"),
-    (("--epochs=0",), "positive integer"),
-    (("--speed=9",), "Unknown command line flag 'speed'"),
-    (("stray",), "Received: 'stray'"),
-    (("--dataset=nowhere",), "digits, mnist, fmnist"),
-    (("--normal=42",), "0, 1, 2"),
-    (("--normal=",), "normal"),
-    (("--protocol=official",), "split80"),
-    (("--image_size=20",), "multiple of 8"),
-    (("--contamination=1.5",), "below 1"),
-    (("--jit_compile=true",), "--nodeterministic"),
-    (("--output_dir=/dev/null/runs",), "/dev/null"),
-    (("--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (("--recipe=best",), "paper|default"),
+        (("--variant=half",), "full|twin_ede|single_ede|autoencoder"),
+        (("--epochs=0",), "positive integer"),
+        (("--speed=9",), "Unknown command line flag 'speed'"),
+        (("stray",), "Received: 'stray'"),
+        (("--dataset=nowhere",), "digits, mnist, fmnist"),
+        (("--normal=42",), "0, 1, 2"),
+        (("--normal=",), "normal"),
+        (("--protocol=official",), "split80"),
+        (("--image_size=20",), "multiple of 8"),
+        (("--contamination=1.5",), "below 1"),
+        (("--jit_compile=true",), "--nodeterministic"),
+        (("--output_dir=/dev/null/runs",), "/dev/null"),
+        (("--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),
+    ],
+)
 def test_wrong_flags_say_what_is_right(run_python, tmp_path, flags, message):
     done = run_python("train.py", *flags_of(tmp_path / "runs"), *flags, check=False)
     assert done.returncode == 1
@@ -259,8 +292,11 @@ def test_evaluate_needs_a_finished_run(run_python, tmp_path):
 
 
 def test_evaluate_refuses_images_of_another_shape(run_dir, run_python, tmp_path):
-    write_npz(tmp_path / "other.npz", x_test=np.zeros((3, 9, 9, 3), np.uint8) + 7,
-              x_train=np.zeros((4, 9, 9, 3), np.uint8) + 7)  # fmt: skip
+    write_npz(
+        tmp_path / "other.npz",
+        x_test=np.zeros((3, 9, 9, 3), np.uint8) + 7,
+        x_train=np.zeros((4, 9, 9, 3), np.uint8) + 7,
+    )
     flags = (f"--run_dir={run_dir}", f"--dataset={tmp_path / 'other.npz'}")
     done = run_python("evaluate.py", *flags, check=False)
     assert done.returncode == 1 and "(n, 8, 8, 1)" in done.stderr and "(3, 9, 9, 3)" in done.stderr

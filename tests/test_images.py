@@ -7,9 +7,7 @@ from ede_keras.errors import InputError
 from ede_keras.images import all_grey, decode_image, list_images, load_images
 
 # The smallest GIF: one pixel, palette (255, 255, 255), (0, 0, 0), the pixel is colour 0.
-GIF = bytes.fromhex(
-    "47494638396101000100800000ffffff0000002c00000000010001000002024401003b"
-)
+GIF = bytes.fromhex("47494638396101000100800000ffffff0000002c00000000010001000002024401003b")
 COLOUR = make_images([3], (8, 6, 3))[0]
 GREY = make_images([3], (8, 6, 1))[0]
 

@@ -57,9 +57,7 @@ def test_score_is_equation_8_in_both_readings(build, images):
         np.testing.assert_allclose(got, 0.3 * first + 0.7 * second, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "variant, a, b", [("autoencoder", "x", "x1"), ("single_ede", "z", "z1")]
-)
+@pytest.mark.parametrize("variant, a, b", [("autoencoder", "x", "x1"), ("single_ede", "z", "z1")])
 def test_scores_of_the_smaller_variants(build, images, variant, a, b):
     model = build(VARIANTS[variant])
     model.set_threshold(0)
@@ -83,22 +81,21 @@ def test_a_variants_objective_is_its_own(build, images, variant):
     model = build(VARIANTS[variant], image_weight=3.0, latent_weight=2.0, schedule="inverse_epoch")
     model.set_epoch(4)
     p = passes(model, images)
-    terms = {
-        "rec_1": lambda: 3 * mean_difference(p["x"], p["x1"]) + 2 * mean_difference(p["z"], p["z1"]),
-        "rec_2": lambda: 3 * mean_difference(p["x"], p["x2"]) + 2 * mean_difference(p["z"], p["z2"]),
-        "adv": lambda: 3 * mean_difference(p["x"], p["x2p"]) + 2 * mean_difference(p["z"], p["z2p"]),
-        "ae": lambda: 3 * mean_difference(p["x"], p["x1"]),
-    }
-    mean = {name: lambda term=term: term().mean() for name, term in terms.items()}
-    expected = {
-        "full": lambda: [
-            mean["rec_1"]() / 4 - 3 / 4 * mean["adv"](),
-            mean["rec_2"]() / 4 + 3 / 4 * mean["adv"](),
-        ],
-        "twin_ede": lambda: [mean["rec_1"](), mean["rec_2"]()],
-        "single_ede": lambda: [mean["rec_1"]()],
-        "autoencoder": lambda: [mean["ae"]()],
-    }[variant]()
+
+    def mean(x_i, z_i=None):
+        image = 3 * mean_difference(p["x"], p[x_i]).mean()
+        return image + 2 * mean_difference(p["z"], p[z_i]).mean() if z_i else image
+
+    if variant == "full":
+        adv = mean("x2p", "z2p")
+        expected = [
+            mean("x1", "z1") / 4 - 3 / 4 * adv,
+            mean("x2", "z2") / 4 + 3 / 4 * adv,
+        ]
+    elif variant == "twin_ede":
+        expected = [mean("x1", "z1"), mean("x2", "z2")]
+    else:
+        expected = [mean("x1", "z1" if variant == "single_ede" else None)]
     objectives = model.objectives(model.preprocessor(images), training=False)
     np.testing.assert_allclose([o.loss for o in objectives], expected, rtol=1e-4)
 
@@ -195,14 +192,17 @@ def test_a_broken_image_in_a_stream_is_anomalous(build, images):
     assert out["label"][2] == 1 and out["score"][2] == np.finfo("float32").max
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda x: x[:, :4], r"Expected images of shape \(n, 8, 8, 1\).*Received: \(70, 4, 8, 1\)"),
-    (lambda x: x.repeat(3, axis=-1), r"Received: \(70, 8, 8, 3\)"),
-    (lambda x: x[0], r"Received: \(8, 8, 1\)"),
-    (lambda x: x[:0], "at least one image.*Received: 0 images"),
-    (lambda x: x.astype("U3"), "pixels that are numbers"),
-    (lambda x: np.where(x == x[0, 0, 0, 0], np.nan, x), r"Received: \d+ of 70 images with NaN"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda x: x[:, :4], r"Expected images of shape \(n, 8, 8, 1\).*Received: \(70, 4, 8, 1\)"),
+        (lambda x: x.repeat(3, axis=-1), r"Received: \(70, 8, 8, 3\)"),
+        (lambda x: x[0], r"Received: \(8, 8, 1\)"),
+        (lambda x: x[:0], "at least one image.*Received: 0 images"),
+        (lambda x: x.astype("U3"), "pixels that are numbers"),
+        (lambda x: np.where(x == x[0, 0, 0, 0], np.nan, x), r"Received: \d+ of 70 images with NaN"),
+    ],
+)
 def test_wrong_images_are_refused(build, images, change, message):
     with pytest.raises(InputError, match=message):
         build().predict(change(images))
@@ -215,11 +215,21 @@ def test_images_scaled_to_1_are_warned_of(build, images):
         model.predict(images / 255.0, verbose=0)
 
 
-@pytest.mark.parametrize("argument, value", [
-    ("norm", "l3"), ("schedule", "constant"), ("update", "both"), ("phase2_updates", "none"),
-    ("score", "pixels"), ("omega1", 1.5), ("phase_floor", -0.1), ("contamination", 1.0),
-    ("image_shape", (8, 8)), ("image_size", 20),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("norm", "l3"),
+        ("schedule", "constant"),
+        ("update", "both"),
+        ("phase2_updates", "none"),
+        ("score", "pixels"),
+        ("omega1", 1.5),
+        ("phase_floor", -0.1),
+        ("contamination", 1.0),
+        ("image_shape", (8, 8)),
+        ("image_size", 20),
+    ],
+)
 def test_wrong_arguments_are_refused(build, argument, value):
     with pytest.raises(ValueError, match=f"`{argument}` must be.*Received: {argument}="):
         build(**{argument: value})
@@ -247,10 +257,19 @@ def test_norm_reaches_losses_and_score(build, images):
 def test_paper_recipe_is_the_literal_algorithm():
     model_arguments, training = recipes.get_recipe("paper")
     assert model_arguments == {
-        "image_size": 32, "latent_dim": 100, "base_width": 32, "norm": "l1", "image_weight": 50.0,
-        "latent_weight": 1.0, "omega1": 0.5, "update": "joint", "schedule": "inverse_epoch",
-        "phase2_updates": "all", "fixed_latent_target": False, "score": "latent",
-    }  # fmt: skip
+        "image_size": 32,
+        "latent_dim": 100,
+        "base_width": 32,
+        "norm": "l1",
+        "image_weight": 50.0,
+        "latent_weight": 1.0,
+        "omega1": 0.5,
+        "update": "joint",
+        "schedule": "inverse_epoch",
+        "phase2_updates": "all",
+        "fixed_latent_target": False,
+        "score": "latent",
+    }
     assert training == {"learning_rate": 2e-4, "beta_1": 0.5, "batch_size": 64, "epochs": 15}
 
 

@@ -26,8 +26,11 @@ def test_shapes_and_ranges(image_size, channels):
 def test_encoder_is_figure_3():
     encoder = networks.build_encoder(32, 1, latent_dim=100, base_width=32)
     assert [layer.output.shape[1:3] for layer in strided(encoder)] == [
-        (16, 16), (8, 8), (4, 4), (1, 1)
-    ]  # fmt: skip
+        (16, 16),
+        (8, 8),
+        (4, 4),
+        (1, 1),
+    ]
     kinds = [type(layer).__name__ for layer in encoder.layers]
     assert kinds.count("BatchNormalization") == 2
     assert kinds.count("LeakyReLU") == 3
@@ -39,8 +42,11 @@ def test_encoder_is_figure_3():
 def test_decoder_is_figure_3():
     decoder = networks.build_decoder(32, 3, latent_dim=100, base_width=32)
     assert [layer.output.shape[1:3] for layer in strided(decoder)] == [
-        (4, 4), (8, 8), (16, 16), (32, 32)
-    ]  # fmt: skip
+        (4, 4),
+        (8, 8),
+        (16, 16),
+        (32, 32),
+    ]
     kinds = [type(layer).__name__ for layer in decoder.layers]
     assert kinds.count("BatchNormalization") == kinds.count("LeakyReLU") == 3
     convolutions = 16 * 100 * 128 + 16 * 128 * 64 + 16 * 64 * 32 + 16 * 32 * 3 + 3

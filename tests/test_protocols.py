@@ -218,9 +218,15 @@ def test_protocol_names():
 def test_whole_set_of_arrays_is_the_test_part():
     x = np.zeros((4, 2, 2, 1), np.uint8)
     dataset = Dataset(
-        "set", x, np.array([0, 0, 1, 1]), x[:3], np.array([0, 1, 2]),
-        {0: "cat", 1: "dog", 2: "fox"}, "made", "official",
-    )  # fmt: skip
+        "set",
+        x,
+        np.array([0, 0, 1, 1]),
+        x[:3],
+        np.array([0, 1, 2]),
+        {0: "cat", 1: "dog", 2: "fox"},
+        "made",
+        "official",
+    )
     for normal, name in ((1, "Dog"), (1, "no such name"), (7, "dog")):
         images, truth, ids = whole_set(dataset, normal, name)
         assert len(images) == 3 and ids.tolist() == [0, 1, 2] and truth.tolist() == [1, 0, 1]
@@ -233,7 +239,9 @@ def test_whole_set_of_folders(tmp_path):
     images, truth, ids = whole_set(dataset, 2, "2")
     assert len(images) == len(truth) == len(ids) == len(dataset.x_test)
     assert [("good" not in path) == bool(label) for path, label in zip(ids, truth, strict=True)]
-    assert {bool(label) for path, label in zip(ids, truth, strict=True) if "good" in path} == {False}
+    assert {bool(label) for path, label in zip(ids, truth, strict=True) if "good" in path} == {
+        False
+    }
     write_folder(tmp_path / "plain", "plain", n=3)
     _, truth, ids = whole_set(load_dataset(str(tmp_path / "plain")), "good", "good")
     assert truth is None and ids.dtype.kind == "U"

@@ -392,8 +392,15 @@ def test_coil_zip_with_weird_members(tmp_path):
     with zipfile.ZipFile(tmp_path / "set" / "coil-100.zip", "w") as archive:
         for path in sorted(folder.iterdir(), reverse=True):
             archive.write(path, f"coil-100/{path.name}")
-        for weird in ("__MACOSX/coil-100/._obj1__0.png", "coil-100/obj0__0.png", "../../outside",
-                      "coil-100/obj101__0.png", "coil-100/obj1__0.png/", "/etc/passwd", "*.png"):
+        for weird in (
+            "__MACOSX/coil-100/._obj1__0.png",
+            "coil-100/obj0__0.png",
+            "../../outside",
+            "coil-100/obj101__0.png",
+            "coil-100/obj1__0.png/",
+            "/etc/passwd",
+            "*.png",
+        ):
             archive.writestr(weird, b"not an image")
     found, path = read_coil(tmp_path / "set")
     assert_is_coil(found)

@@ -88,6 +88,7 @@ def test_weights_alone(build, images, tmp_path):
 
 def test_backup_and_restore(build, images, tmp_path):
     """Keras' own way to resume keeps both optimizers and the epoch."""
+
     class Killed(Exception):
         pass
 
@@ -97,9 +98,7 @@ def test_backup_and_restore(build, images, tmp_path):
                 raise Killed
 
     def fit(model, *callbacks):
-        model.fit(
-            images, batch_size=35, epochs=4, shuffle=False, verbose=0, callbacks=[*callbacks]
-        )
+        model.fit(images, batch_size=35, epochs=4, shuffle=False, verbose=0, callbacks=[*callbacks])
         return model
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")

@@ -9,7 +9,9 @@ from ede_keras import scoring
 def test_equation_8_and_the_decision():
     layer = scoring.AnomalyScore([0.25, 0.75])
     layer.threshold.assign(2.0)
-    score, label = layer([np.array([1.0, 4.0, 2.0], "float32"), np.array([2.0, 8.0, 2.0], "float32")])
+    score, label = layer(
+        [np.array([1.0, 4.0, 2.0], "float32"), np.array([2.0, 8.0, 2.0], "float32")]
+    )
     np.testing.assert_allclose(score, [1.75, 7.0, 2.0])
     assert np.asarray(label).tolist() == [0, 1, 0]  # above φ, not at it
 

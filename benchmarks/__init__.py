@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat; `results/` holds what they gave."""

@@ -1,0 +1,70 @@
+"""README's commands and snippets are what they say."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from makers import write_folder
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_the_script_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (script,) = blocks("python")
+    names = {}
+    exec(script.replace("epochs=15", "epochs=1"), names)
+    assert set(names["result"]) == {"score", "label", "anomaly_map"}
+    assert np.isfinite(names["result"]["score"]).all()
+    assert (tmp_path / "model.keras").exists()
+
+
+def commands():
+    return [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+
+
+def test_every_flag_in_the_readme_exists(run_python):
+    shown = {
+        name: run_python(name, "--help", check=False).stdout for name in ("train.py", "evaluate.py")
+    }
+    used = [
+        (script, flag)
+        for command in commands()
+        for part in command.split("&&")
+        for script in re.findall(r"python (\S+\.py)", part)
+        for flag in re.findall(r"--(\w+)", part)
+    ]
+    assert len(used) >= 6
+    for script, flag in used:
+        assert re.search(rf"--(\[no\])?{flag}\b", shown[script]), f"{script} has no --{flag}"
+
+
+def test_the_commands_for_ones_own_images(run_python, tmp_path):
+    """The README's third and fourth command, on a made folder and for one epoch."""
+    write_folder(tmp_path / "path/to/parts", "mvtec", n=8, size=16)
+    write_folder(tmp_path / "path/to/new_images", "plain", n=3, size=40)
+    lines = [line for line in commands() if "path/to" in line]
+    assert len(lines) == 2
+    for line in lines:
+        arguments = line.replace("path/to", str(tmp_path / "path/to")).split()[1:]
+        arguments = [a.replace("runs/", f"{tmp_path}/runs/") for a in arguments]
+        if arguments[0] == "train.py":
+            arguments += ["--epochs=1", f"--output_dir={tmp_path / 'runs'}"]
+        run_python(*arguments)
+    assert (tmp_path / "runs/parts/good/0/evaluation-new_images.csv").exists()
+
+
+def test_files_named_in_the_map_exist():
+    for name in set(re.findall(r"`(\w+\.py)`", README)):
+        assert (ROOT / name).exists() or (ROOT / "ede_keras" / name).exists(), name
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\((docs/[^)]+)\)", README))))
+def test_pictures_are_there(name):
+    assert (ROOT / name).stat().st_size > 1000
