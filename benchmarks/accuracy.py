@@ -14,26 +14,63 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from absl import app, flags
+
+from ede_keras.files import atomic_path
 
 ROOT = Path(__file__).parent.parent
 
 flags.DEFINE_string("dataset", "digits", "As for train.py.")
 flags.DEFINE_string("data_dir", None, "As for train.py.")
-flags.DEFINE_list("classes", None, "Normal classes, integer labels.", required=True)
+flags.DEFINE_list("classes", [], "Normal classes, integer labels.")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
 flags.DEFINE_string("recipe", "default", "As for train.py.")
 flags.DEFINE_string("variant", "full", "As for train.py.")
 flags.DEFINE_string("results", str(ROOT / "benchmarks/results/accuracy.jsonl"), "Lines go here.")
 
+flags.DEFINE_bool("report", False, "Writes the results into README instead.")
+
 FLAGS = flags.FLAGS
 KEY = ("dataset", "normal", "seed", "recipe", "variant")
+GROUP = ("dataset", "protocol", "normal", "recipe", "variant")
+MARKS = ("<!-- results -->", "<!-- end of results -->")
 
 
 def read_lines(path):
     """The runs that a results file holds, a list of dicts."""
     path = Path(path)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def render_table(lines):
+    """The results as a Markdown table: mean and deviation over the seeds."""
+    runs = {}
+    for line in lines:
+        runs.setdefault(tuple(line[name] for name in GROUP), []).append(line)
+    rows = [
+        "| data, protocol | normal class | recipe | AUROC | average precision | seeds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for (dataset, protocol, normal, recipe, variant), group in sorted(runs.items()):
+        cells = [
+            f"{np.mean(values):.3f} ± {np.std(values):.3f}"
+            for name in ("auroc", "average_precision")
+            for values in [[line[name] for line in group]]
+        ]
+        named = recipe if variant == "full" else f"{recipe}, {variant}"
+        what = " ".join(dict.fromkeys((str(normal), group[0]["normal_name"])))
+        seeds = ", ".join(str(seed) for seed in sorted(line["seed"] for line in group))
+        rows.append(f"| {dataset}, {protocol} | {what} | {named} | {' | '.join(cells)} | {seeds} |")
+    return "\n".join(rows)
+
+
+def write_report(lines, readme):
+    """Replaces what stands between the two marks in README by the table."""
+    before, rest = readme.read_text().split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    with atomic_path(readme) as path:
+        path.write_text(f"{before}{MARKS[0]}\n{render_table(lines)}\n{MARKS[1]}{after}")
 
 
 def versions():
@@ -61,6 +98,9 @@ def measure(arguments):
 def main(argv):
     del argv
     results = Path(FLAGS.results)
+    if FLAGS.report:
+        write_report(read_lines(results), ROOT / "README.md")
+        return
     results.parent.mkdir(parents=True, exist_ok=True)
     for seed in FLAGS.seeds:
         for normal in FLAGS.classes:

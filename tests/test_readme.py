@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from makers import write_folder
 
+from benchmarks import accuracy
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -68,3 +70,10 @@ def test_files_named_in_the_map_exist():
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\((docs/[^)]+)\)", README))))
 def test_pictures_are_there(name):
     assert (ROOT / name).stat().st_size > 1000
+
+
+def test_the_numbers_are_those_of_the_committed_results():
+    lines = accuracy.read_lines(ROOT / "benchmarks/results/accuracy.jsonl")
+    assert len(lines) >= 12
+    shown = README.split(accuracy.MARKS[0])[1].split(accuracy.MARKS[1])[0].strip()
+    assert shown == accuracy.render_table(lines)
