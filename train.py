@@ -51,6 +51,7 @@ flags.DEFINE_bool("overwrite", False, "Replace whatever run is there.")
 # Each replaces an argument of the recipe; unset, the recipe's holds.
 RECIPE_FLAGS = (
     flags.DEFINE_integer("epochs", None, "Epochs.", lower_bound=1),
+    flags.DEFINE_integer("min_steps", None, "Batches of an epoch, at the least.", lower_bound=1),
     flags.DEFINE_integer("batch_size", None, "Images in a batch.", lower_bound=1),
     flags.DEFINE_float("learning_rate", None, "Adam's, of both EDEs.", lower_bound=0.0),
     flags.DEFINE_integer("latent_dim", None, "Length of the latent vectors.", lower_bound=1),
@@ -105,7 +106,7 @@ def train(model, training, split, work):
     initial_epoch = int(model.epoch) if last.exists() else 0
     checkpoint = EpochCheckpoint(last.parent, initial_epoch)
     dataset, steps = make_train_dataset(
-        split.x_train, training["batch_size"], FLAGS.seed, initial_epoch
+        split.x_train, training["batch_size"], FLAGS.seed, initial_epoch, training["min_steps"]
     )
     model.fit(
         dataset,

@@ -270,7 +270,13 @@ def test_paper_recipe_is_the_literal_algorithm():
         "fixed_latent_target": False,
         "score": "latent",
     }
-    assert training == {"learning_rate": 2e-4, "beta_1": 0.5, "batch_size": 64, "epochs": 15}
+    assert training == {
+        "learning_rate": 2e-4,
+        "beta_1": 0.5,
+        "batch_size": 64,
+        "epochs": 15,
+        "min_steps": 1,
+    }
 
 
 def test_from_recipe_builds_and_compiles():

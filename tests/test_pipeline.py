@@ -35,3 +35,11 @@ def test_order_is_a_function_of_seed_and_epoch():
 @pytest.mark.parametrize("batch_size", [10, 64])
 def test_a_batch_is_at_most_all_images(batch_size):
     assert [sorted(order) for order in epochs(2, batch_size, seed=0)] == [list(range(10))] * 2
+
+
+def test_an_epoch_of_few_images_is_several_passes():
+    _, steps = make_train_dataset(IMAGES, 3, seed=0, min_steps=7)
+    assert steps == 9  # three whole passes of three batches
+    (epoch,) = epochs(1, seed=0, min_steps=7)
+    assert [epoch[i : i + 9] for i in (0, 9, 18)] == epochs(3, seed=0)
+    assert epochs(1, seed=0, min_steps=7, initial_epoch=1) == epochs(2, seed=0, min_steps=7)[1:]

@@ -21,7 +21,7 @@ def test_the_script_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (script,) = blocks("python")
     names = {}
-    exec(script.replace("epochs=15", "epochs=1"), names)
+    exec(script.replace("epochs=100", "epochs=1"), names)
     assert set(names["result"]) == {"score", "label", "anomaly_map"}
     assert np.isfinite(names["result"]["score"]).all()
     assert (tmp_path / "model.keras").exists()
