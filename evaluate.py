@@ -10,6 +10,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow comes in
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -19,8 +20,8 @@ from ede_keras import command
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_csv, read_json
-from ede_keras.protocols import make_split, whole_set
-from ede_keras.runs import CONFIG, METRICS, MODEL
+from ede_keras.protocols import whole_set
+from ede_keras.runs import CONFIG, METRICS, MODEL, load_split
 
 flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
 flags.DEFINE_string("dataset", None, "Other images to score: a built-in name or a path.")
@@ -40,11 +41,11 @@ def load_run(run_dir):
                 f"Expected --run_dir to be the folder of a finished run, with {CONFIG}, {METRICS} "
                 f"and {MODEL}. Received: {run_dir}, without {name}"
             )
-    return (
-        read_json(run_dir / CONFIG),
-        read_json(run_dir / METRICS),
-        keras.saving.load_model(run_dir / MODEL),
-    )
+    try:
+        config, metrics = (read_json(run_dir / name) for name in (CONFIG, METRICS))
+        return config, metrics, keras.saving.load_model(run_dir / MODEL)
+    except (ValueError, TypeError, KeyError, BadZipFile) as error:
+        raise InputError(f"A file of {run_dir} is damaged; train the run again. {error}") from error
 
 
 def redecide(model, run_dir):
@@ -56,38 +57,31 @@ def redecide(model, run_dir):
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
-def load_own_test_set(config, image_shape):
-    """The run's own test set: `(images, true labels, ids)`."""
-    data_dir = FLAGS.data_dir or config["data_dir"]
-    dataset = load_dataset(config["dataset_path"] or config["dataset"], data_dir, image_shape)
-    normal = None if config["normal"] == "good" else config["normal"]
-    split = make_split(dataset, config["protocol"], normal, config["seed"])
-    return split.x_test, split.y_test, split.test_ids
-
-
 def main(argv):
     del argv
-    run_dir = Path(FLAGS.run_dir)
+    run_dir = Path(FLAGS.run_dir).expanduser()
     config, metrics, model = load_run(run_dir)
     command.set_determinism(config["seed"], config["deterministic"])
     model = redecide(model, run_dir)
-    output_dir = Path(FLAGS.output_dir or run_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     if FLAGS.dataset is None:
         stem = "evaluation"
-        images, true_labels, ids = load_own_test_set(config, model.image_shape)
+        split = load_split(config, FLAGS.data_dir, model.image_shape)
+        images, true_labels, ids = split.x_test, split.y_test, split.test_ids
     else:
         dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape)
         stem = f"evaluation-{dataset.name}"
         images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
-    facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
-    metrics = command.report_scores(
+    scored = command.score_set(model, images)
+    output_dir = Path(FLAGS.output_dir or run_dir).expanduser()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    metrics = command.write_scores(
         output_dir / f"{stem}.json",
         output_dir / f"{stem}.csv",
         ids,
         true_labels,
-        command.score_set(model, images),
-        {"threshold": model.threshold, **facts},
+        scored,
+        model,
+        {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")},
     )
     command.print_table(metrics, output_dir / f"{stem}.csv")
 

@@ -36,7 +36,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies; nothing else is searched then.")
 flags.DEFINE_string("normal", None, "Label or name of the normal class.")
 flags.DEFINE_enum("protocol", None, PROTOCOLS, "How to split; by default the data set's own.")
-flags.DEFINE_integer("seed", 0, "Of the split, the first weights and the shuffling.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Of split, first weights and shuffling.", 0, 2**32 - 1)
 # How.
 flags.DEFINE_enum("recipe", "default", tuple(recipes.RECIPES), "Named set of arguments.")
 flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "What is left of the method, Table 5.")
@@ -74,16 +74,13 @@ FLAGS = flags.FLAGS
 def build_model(image_shape):
     """The model that the flags ask for, compiled, and the arguments of its training."""
     overrides = {flag.name: flag.value for flag in RECIPE_FLAGS if flag.value is not None}
-    _, training = recipes.get_recipe(FLAGS.recipe, **overrides)
-    model = VARIANTS[FLAGS.variant].from_recipe(
-        FLAGS.recipe, image_shape, contamination=FLAGS.contamination, **overrides
+    arguments, training = recipes.get_recipe(FLAGS.recipe, **overrides)
+    model = VARIANTS[FLAGS.variant](image_shape, contamination=FLAGS.contamination, **arguments)
+    model.compile(
+        keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"]),
+        jit_compile={"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile],
     )
     return model, training
-
-
-def set_jit_compile(model):
-    jit_compile = {"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile]
-    model.compile(model.optimizer, jit_compile=jit_compile)
 
 
 def build_callbacks(work, checkpoint):
@@ -120,15 +117,18 @@ def train(model, training, split, work):
     return model, checkpoint.seconds
 
 
+def absolute(path):
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def describe(dataset, split, model, training):
     """The run's config: what was trained on and every argument that shapes the result."""
-    is_path = dataset.name != FLAGS.dataset
     arguments = model.get_config()
     arguments.pop("name")
     return {
         "dataset": dataset.name,
-        "dataset_path": os.path.abspath(FLAGS.dataset) if is_path else None,
-        "data_dir": FLAGS.data_dir and os.path.abspath(FLAGS.data_dir),
+        "dataset_path": None if FLAGS.dataset in BUILT_IN else absolute(FLAGS.dataset),
+        "data_dir": FLAGS.data_dir and absolute(FLAGS.data_dir),
         "protocol": FLAGS.protocol or dataset.default_protocol,
         "normal": split.normal,
         "normal_name": split.normal_name,
@@ -142,6 +142,24 @@ def describe(dataset, split, model, training):
     }
 
 
+def finish(model, train_seconds, split, run):
+    """Calibrates, scores the test set and puts the run into its place."""
+    terms = model.calibrate(split.x_train, held_out=split.x_val)
+    write_csv(run.work / "calibration.csv", terms)
+    model.save(run.work / MODEL)
+    metrics = command.write_scores(
+        run.work / METRICS,
+        run.work / "scores.csv",
+        split.test_ids,
+        split.y_test,
+        command.score_set(model, split.x_test),
+        model,
+        {"train_seconds": train_seconds, "n_train": len(split.x_train), "n_val": len(split.x_val)},
+    )
+    run.finish()
+    command.print_table(metrics, run.final)
+
+
 def main(argv):
     del argv
     if FLAGS.jit_compile == "true" and FLAGS.deterministic:
@@ -151,7 +169,6 @@ def main(argv):
     dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, size and (size, size, None))
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     model, training = build_model(split.x_train.shape[1:])
-    set_jit_compile(model)
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
     state = run.begin(FLAGS.resume, FLAGS.overwrite)
     if state == "finished":
@@ -163,29 +180,12 @@ def main(argv):
         f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
         f"{len(split.x_test)} to test"
     )
+    del dataset  # the split has copies of what it needs
     try:
-        model, train_seconds = train(model, training, split, run.work)
+        finish(*train(model, training, split, run.work), split, run)
     except KeyboardInterrupt:
         print(f"\nStopped. Go on by the same command with --resume ({run.work}).")
         sys.exit(130)
-    terms = model.calibrate(split.x_train, held_out=split.x_val)
-    write_csv(run.work / "calibration.csv", terms)
-    model.save(run.work / MODEL)
-    metrics = command.report_scores(
-        run.work / METRICS,
-        run.work / "scores.csv",
-        split.test_ids,
-        split.y_test,
-        command.score_set(model, split.x_test),
-        {
-            "threshold": model.threshold,
-            "train_seconds": train_seconds,
-            "n_train": len(split.x_train),
-            "n_val": len(split.x_val),
-        },
-    )
-    run.finish()
-    command.print_table(metrics, run.final)
 
 
 if __name__ == "__main__":

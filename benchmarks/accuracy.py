@@ -2,7 +2,8 @@
 
   python -m benchmarks.accuracy --dataset=fmnist --classes=2 --seeds=0,1,2 --recipe=paper
 
-A run that is in the results already is not repeated, so a stopped measurement goes on.
+A run that is in the results already is not repeated, so a stopped measurement goes on; give
+another `--results` to repeat it. `--report` writes the table of the results into README.
 """
 
 import json
@@ -18,6 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from ede_keras.files import atomic_path
+from ede_keras.recipes import get_recipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,6 +75,17 @@ def write_report(lines, readme):
         path.write_text(f"{before}{MARKS[0]}\n{render_table(lines)}\n{MARKS[1]}{after}")
 
 
+def find_line(lines, key):
+    """The line of a run, or None; one that another version of the recipe made is an error."""
+    found = [line for line in lines if tuple(line[name] for name in KEY) == key]
+    if not found:
+        return None
+    recipe = {name: value for part in get_recipe(FLAGS.recipe) for name, value in part.items()}
+    if any(found[0].get(name) != value for name, value in recipe.items() if value is not None):
+        sys.exit(f"{FLAGS.results} holds {key} of another version of the recipe: remove its lines.")
+    return found[0]
+
+
 def versions():
     packages = ("tensorflow", "keras", "numpy", "scikit-learn")
     found = {f"{name}_version": version(name) for name in packages}
@@ -105,7 +118,7 @@ def main(argv):
     for seed in FLAGS.seeds:
         for normal in FLAGS.classes:
             key = (FLAGS.dataset, int(normal), int(seed), FLAGS.recipe, FLAGS.variant)
-            if key in {tuple(line[name] for name in KEY) for line in read_lines(results)}:
+            if find_line(read_lines(results), key):
                 continue
             line = measure({**dict(zip(KEY, key, strict=True)), "data_dir": FLAGS.data_dir})
             with open(results, "a") as file:

@@ -13,9 +13,8 @@ import numpy as np
 from absl import app, flags
 
 import ede_keras  # noqa: F401  registers the classes that a saved model is made of
-from ede_keras.datasets import load_dataset
 from ede_keras.files import read_json
-from ede_keras.protocols import make_split
+from ede_keras.runs import load_split
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -57,12 +56,7 @@ def main(argv):
     config = read_json(run_dir / "config.json")
     auroc = read_json(run_dir / "metrics.json")["auroc"]
     model = keras.saving.load_model(run_dir / "model.keras")
-    split = make_split(
-        load_dataset(config["dataset"], FLAGS.data_dir or config["data_dir"]),
-        config["protocol"],
-        config["normal"],
-        config["seed"],
-    )
+    split = load_split(config, FLAGS.data_dir, model.image_shape)
     scored = model.predict(split.x_test, batch_size=256, verbose=0)
     shown = np.concatenate([np.flatnonzero(split.y_test == label)[:N_EACH] for label in (0, 1)])
 

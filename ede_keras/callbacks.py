@@ -1,13 +1,11 @@
 """Keras callbacks of the training command."""
 
-import csv
-import os
 import time
 from pathlib import Path
 
 import keras
 
-from ede_keras.files import atomic_path
+from ede_keras.files import atomic_path, read_csv, write_csv
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
@@ -25,14 +23,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.rows = self._read_history()[:initial_epoch]
-
-    def _read_history(self):
+        for aside in self.directory.glob(".*"):
+            aside.unlink()  # what a kill left half written
         history = self.directory / "history.csv"
-        if not history.exists():
-            return []
-        with open(history, newline="") as file:
-            return list(csv.DictReader(file))
+        columns = read_csv(history) if history.exists() else {}
+        rows = zip(*columns.values(), strict=True)
+        self.rows = [dict(zip(columns, row, strict=True)) for row in rows][:initial_epoch]
 
     @property
     def seconds(self):
@@ -47,9 +43,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         losses = {name: float(value) for name, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **losses, "seconds": round(seconds, 3)})
         # The history first: a line too many is cut when resuming, one too few is lost.
-        with atomic_path(self.directory / "history.csv") as path, open(path, "w") as file:
-            writer = csv.DictWriter(file, self.rows[-1], lineterminator=os.linesep)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        columns = {name: [row[name] for row in self.rows] for name in self.rows[-1]}
+        write_csv(self.directory / "history.csv", columns)
         with atomic_path(self.directory / "last.keras") as path:
             self.model.save(path)

@@ -17,7 +17,10 @@ SCORING_BATCH_SIZE = 256
 
 
 def run(main):
-    """Runs a command's `main(argv)`; an input's fault is one line on stderr and exit code 1."""
+    """Runs a command's `main(argv)`; an input's fault is one line on stderr and exit code 1.
+
+    So is one of TensorFlow's, such as a lack of memory.
+    """
     warnings.showwarning = _show_warning
 
     def guarded(argv):
@@ -25,7 +28,7 @@ def run(main):
             raise app.UsageError(f"Expected flags only (--name=value). Received: {argv[1]!r}")
         try:
             main(argv)
-        except (InputError, OSError) as error:
+        except (InputError, OSError, tf.errors.OpError) as error:
             sys.exit(f"Error: {error}")
 
     app.run(guarded)
@@ -57,22 +60,25 @@ def score_set(model, images):
     return result["score"], result["label"], round(len(images) / seconds, 1)
 
 
-def report_scores(json_path, csv_path, ids, true_labels, scored, facts):
-    """Writes the scores of a set and its metrics, and prints the metrics.
+def write_scores(json_path, csv_path, ids, true_labels, scored, model, facts):
+    """Writes the scores of a set and its metrics.
 
     Args:
         json_path, csv_path: Where to.
         ids: An index or a path per image.
         true_labels: 1 for anomalous, per image; None if nothing is known.
         scored: What `score_set` returned.
+        model: What scored them.
         facts: More entries of the metrics, a dict.
+
+    Returns:
+        The metrics.
     """
     scores, labels, images_per_second = scored
-    metrics = {"auroc": None, "average_precision": None, "f1": None, "n_test": len(scores)}
-    if true_labels is not None:
-        metrics = compute_metrics(scores, labels, true_labels)
-        diagnosis.warn_if_inverted(metrics["auroc"])
-    metrics = {**metrics, **facts, "images_per_second": images_per_second}
+    decision = {name: getattr(model, name) for name in ("threshold", "omega1", "contamination")}
+    metrics = compute_metrics(scores, labels, true_labels)
+    metrics.update(decision, **facts, images_per_second=images_per_second)
+    diagnosis.warn_if_inverted(metrics["auroc"])
     id_name = "path" if ids.dtype.kind in "UO" else "index"
     unknown = [""] * len(scores)
     write_csv(

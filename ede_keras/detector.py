@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ede_keras import diagnosis, inputs, scoring
+from ede_keras.errors import InputError
 
 
 class AnomalyDetector(keras.Model):
@@ -44,6 +45,15 @@ class AnomalyDetector(keras.Model):
                 stacklevel=2,
             )
         return super().predict(x, *args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """`keras.Model.export`; refuses a model that is not calibrated: its labels mean nothing."""
+        if np.isposinf(self.threshold):
+            raise InputError(
+                "Expected a model with a threshold: call `model.calibrate(normal_images)` or "
+                "`model.set_threshold(value)` before the export. Received: threshold=inf"
+            )
+        return super().export(*args, **kwargs)
 
     def compute_terms(self, images, batch_size=256):
         """The terms of the score of every image, by name.
@@ -85,6 +95,11 @@ class AnomalyDetector(keras.Model):
         """
         config = self.get_config()
         if omega1 is not None:
+            if len(self.score_weights) == 1:
+                raise InputError(
+                    f"The score of {type(self).__name__} has one term, omega1 weighs two. "
+                    f"Received: omega1={omega1}"
+                )
             config["omega1"] = omega1
         if contamination is not None:
             config["contamination"] = contamination
@@ -109,6 +124,12 @@ class AnomalyDetector(keras.Model):
         """
         if held_out is None:
             inputs.check_images(train_normals, self.image_shape)
+            if not hasattr(train_normals, "__array__"):
+                raise InputError(
+                    "`train_normals` must be an array to set a part of it aside; give one, or "
+                    f"`held_out` images. Received: {type(train_normals).__name__}"
+                )
+            train_normals = np.asarray(train_normals)
             order = np.random.default_rng(0).permutation(len(train_normals))
             held_out = train_normals[np.sort(order[: max(len(order) // 5, 1)])]
         terms = self.compute_terms(held_out)
@@ -130,4 +151,6 @@ class AnomalyDetector(keras.Model):
 
     def set_threshold(self, value):
         """Sets φ by hand, without calibrating or training again."""
+        if np.isnan(value):
+            raise InputError(f"The threshold must be a number. Received: {value}")
         self.anomaly_score.threshold.assign(value)

@@ -6,6 +6,9 @@ import json
 import os
 from pathlib import Path
 
+# Names of files need not be text; such bytes come through unchanged.
+_ANY_NAME = {"encoding": "utf-8", "errors": "surrogateescape"}
+
 
 @contextlib.contextmanager
 def atomic_path(path):
@@ -34,16 +37,15 @@ def read_json(path):
 
 
 def write_csv(path, columns):
-    """Writes columns, a dict of name to equally long sequences; floats keep float32's digits."""
-    with atomic_path(path) as aside, open(aside, "w", newline="") as file:
+    """Writes columns, a dict of name to equally long sequences; numbers keep every digit."""
+    with atomic_path(path) as aside, open(aside, "w", newline="", **_ANY_NAME) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        for row in zip(*columns.values(), strict=True):
-            writer.writerow(f"{cell:.9g}" if hasattr(cell, "hex") else cell for cell in row)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def read_csv(path):
     """Reads what `write_csv` wrote, a dict of name to list of strings."""
-    with open(path, newline="") as file:
+    with open(path, newline="", **_ANY_NAME) as file:
         names, *rows = csv.reader(file)
     return dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True))

@@ -26,7 +26,7 @@ def check_images(images, image_shape):
     if isinstance(images, tf.data.Dataset):
         spec = images.element_spec
         spec = spec[0] if isinstance(spec, tuple) else spec
-        if spec.shape.rank is not None:
+        if isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None:
             _check_shape(spec.shape.as_list(), image_shape)
     elif isinstance(images, np.ndarray | tf.Tensor):
         _check_shape(list(images.shape), image_shape)

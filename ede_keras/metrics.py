@@ -10,20 +10,20 @@ def compute_metrics(scores, labels, true_labels):
     Args:
         scores: `(n,)`, higher for more anomalous.
         labels: `(n,)`, 1 where the threshold calls an image anomalous.
-        true_labels: `(n,)`, 1 for anomalous.
+        true_labels: `(n,)`, 1 for anomalous; None if nothing is known.
 
     Returns:
         A dict: `auroc`, `average_precision` and `f1` (of the anomalous class, at the threshold),
-        floats, or None where the test set has no anomaly or nothing but anomalies; and the
-        counts `n_test` and `n_anomalous`.
+        floats, or None where the test set is of one class or nothing is known; and the counts
+        `n_test` and `n_anomalous`.
 
     Example:
         >>> compute_metrics([0.1, 0.2, 0.9], [0, 1, 1], [0, 0, 1])["auroc"]
         1.0
     """
-    true_labels = np.asarray(true_labels)
-    counts = {"n_test": len(true_labels), "n_anomalous": int(true_labels.sum())}
-    if counts["n_anomalous"] in (0, counts["n_test"]):
+    n_anomalous = None if true_labels is None else int(np.sum(true_labels))
+    counts = {"n_test": len(scores), "n_anomalous": n_anomalous}
+    if n_anomalous in (None, 0, len(scores)):
         return {"auroc": None, "average_precision": None, "f1": None, **counts}
     return {
         "auroc": float(roc_auc_score(true_labels, scores)),

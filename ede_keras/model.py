@@ -90,6 +90,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
                 "`image_shape` must be (height, width, channels). "
                 f"Received: image_shape={tuple(image_shape)}"
             )
+        if image_size is None:
+            image_size = 16 if max(image_shape[:2]) <= 16 else 32
         _check_choice("norm", norm, losses.NORMS)
         _check_choice("schedule", schedule, schedules.SCHEDULES)
         _check_choice("update", update, UPDATES)
@@ -104,7 +106,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         self._config = {
             "image_shape": image_shape,
             "latent_dim": latent_dim,
-            "image_size": image_size or (16 if max(image_shape[:2]) <= 16 else 32),
+            "image_size": image_size,
             "base_width": base_width,
             "image_weight": image_weight,
             "latent_weight": latent_weight,
@@ -152,12 +154,21 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             image_shape: `(height, width, channels)` of the images.
             **overrides: Arguments to replace, the model's own or `learning_rate` and `beta_1`.
 
+        Raises:
+            InputError: The recipe does not exist, or the argument is one of `fit`.
+
         Example:
             >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
         """
         arguments, training = recipes.get_recipe(recipe, **overrides)
+        adam = {name: training.pop(name) for name in ("learning_rate", "beta_1")}
+        if misplaced := sorted(set(overrides) & set(training)):
+            raise InputError(
+                f"{', '.join(misplaced)} must be given to `fit` or its data set, the model does "
+                f"not train by itself. Received: from_recipe({misplaced[0]}=...)"
+            )
         model = cls(image_shape, **arguments)
-        model.compile(keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"]))
+        model.compile(keras.optimizers.Adam(**adam))
         return model
 
     @property
@@ -199,8 +210,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         adv = self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
         w = self.phase_weight
         return [
-            Objective(rec_1, losses.ede1_loss(rec_1, adv, w)),
-            Objective(rec_2, losses.ede2_loss(rec_2, adv, w)),
+            Objective(rec_1, w * rec_1, losses.ede1_loss(rec_1, adv, w)),
+            Objective(rec_2, w * rec_2, losses.ede2_loss(rec_2, adv, w)),
         ]
 
     def score_terms(self, x):

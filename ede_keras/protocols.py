@@ -72,6 +72,11 @@ def make_split(
     protocol = _check_protocol(dataset, protocol or dataset.default_protocol)
     label = _choose_normal(dataset, protocol, normal, seed)
     train, test = _RULES[protocol](dataset, label, seed)
+    if not len(test):
+        raise InputError(
+            f"{dataset.name} must have images to test on. Received: none by protocol {protocol!r}; "
+            "use 'split80'"
+        )
     train, val = _hold_out(dataset, train, label, seed)
     x_train, x_val, x_test = (_take(dataset, ids) for ids in (train, val, test))
     if dataset.is_folder:

@@ -4,8 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, write_json
+from ede_keras.protocols import make_split
 
 CONFIG, METRICS, MODEL = "config.json", "metrics.json", "model.keras"
 
@@ -17,13 +19,14 @@ class RunFolder:
     folder itself is always a finished run, or not there.
 
     Args:
-        output_dir: Folder of all runs.
+        output_dir: Folder of all runs; "~" is the home.
         config: The run's `config.json`, a flat dict with `dataset`, `normal` and `seed`.
     """
 
     def __init__(self, output_dir, config):
         self.config = config
-        self.final = Path(output_dir, config["dataset"], str(config["normal"]), str(config["seed"]))
+        inside = Path(config["dataset"], str(config["normal"]), str(config["seed"]))
+        self.final = Path(output_dir).expanduser() / inside
         self.work = self.final.with_name(self.final.name + ".unfinished")
         self._old = self.final.with_name(self.final.name + ".old")
 
@@ -72,8 +75,8 @@ class RunFolder:
             os.rename(self._old, self.final)
         shutil.rmtree(self._old, ignore_errors=True)
         # A run folder without metrics was not finished by this program.
-        if (self.final / CONFIG).exists() and not (self.final / METRICS).exists():
-            shutil.rmtree(self.work, ignore_errors=True)
+        unfinished = (self.final / CONFIG).exists() and not (self.final / METRICS).exists()
+        if unfinished and not self.work.exists():
             os.rename(self.final, self.work)
         # Killed before its first file: there is nothing to go on with.
         if self.work.exists() and not (self.work / CONFIG).exists():
@@ -97,3 +100,19 @@ class RunFolder:
                 f"{folder} holds a run of another config: {', '.join(different)}. Choose another "
                 "--output_dir, or replace it by --overwrite."
             )
+
+
+def load_split(config, data_dir, image_shape):
+    """The images of a run, split as it was.
+
+    Args:
+        config: The run's `config.json`.
+        data_dir: Where a built-in set lies now; None: where it lay.
+        image_shape: The model's.
+
+    Returns:
+        A `protocols.Split`.
+    """
+    dataset = config["dataset_path"] or config["dataset"]
+    dataset = load_dataset(dataset, data_dir or config["data_dir"], image_shape)
+    return make_split(dataset, config["protocol"], config["normal"], config["seed"])

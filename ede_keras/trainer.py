@@ -17,9 +17,10 @@ _NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1.
 
 
 class Objective(NamedTuple):
-    """What one EDE minimizes, two scalars."""
+    """What one EDE minimizes, three scalars; without a phase 2 they are the same."""
 
-    reconstruction: Any  # phase 1 alone, Equation (1) or (2)
+    reconstruction: Any  # Equation (1) or (2)
+    phase1: Any  # the same with its weight, the first summand of Equation (6) or (7)
     loss: Any  # both phases, Equation (6) or (7)
 
 
@@ -69,6 +70,12 @@ class TwoPhaseTrainer(keras.Model):
         self.ede2_optimizer = self._compile_arguments["ede2_optimizer"] or self._follower()
         # Unbuilt optimizers would be saved without their state.
         for i, optimizer in enumerate(self._optimizers()):
+            if optimizer.use_ema:
+                raise ValueError(
+                    "Optimizers with `use_ema=True` are not supported: Keras would put the "
+                    "averages of one optimizer over weights that two of them move. "
+                    f"Received: {optimizer.name}"
+                )
             optimizer.build(self._ede_variables(i))
         names = ["loss", *(f"ede{i + 1}_loss" for i in range(len(self.decoders)))]
         self._means = [keras.metrics.Mean(name=name) for name in names]
@@ -123,12 +130,7 @@ class TwoPhaseTrainer(keras.Model):
             raise ValueError(_NO_WEIGHTS)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras' default; it warns of it for data sets
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
-            # First, so that other callbacks see the epoch's own state.
-            callbacks = [_EpochFollower(), *filter(None, callbacks)]
-        else:
-            callbacks.append(_EpochFollower())
+        callbacks = _with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def train_step(self, data):
@@ -162,16 +164,14 @@ class TwoPhaseTrainer(keras.Model):
     def _gradients(self, tape, i, objective):
         variables = self._ede_variables(i)
         # Optimizers add up the replicas' gradients; the loss is a mean over the whole batch.
-        share = 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
+        share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
         if PHASE2_UPDATES[self.phase2_updates][i]:
-            return tape.gradient(objective.loss, variables, output_gradients=tf.constant(share))
+            return tape.gradient(objective.loss, variables, output_gradients=share)
         n_decoder = len(self.decoders[i].trainable_variables)
         encoders, decoder = variables[:-n_decoder], variables[-n_decoder:]
         return [
-            *tape.gradient(
-                objective.reconstruction, encoders, output_gradients=share * self.phase_weight
-            ),
-            *tape.gradient(objective.loss, decoder, output_gradients=tf.constant(share)),
+            *tape.gradient(objective.phase1, encoders, output_gradients=share),
+            *tape.gradient(objective.loss, decoder, output_gradients=share),
         ]
 
     def test_step(self, data):
@@ -194,6 +194,18 @@ class TwoPhaseTrainer(keras.Model):
         """`loss`, what both EDEs reconstruct wrongly, comparable between epochs, so that it may
         be monitored; `ede1_loss` and `ede2_loss`, Equations (6) and (7), which move with n."""
         return getattr(self, "_means", [])
+
+
+def _with_epoch_follower(callbacks, model):
+    """The callbacks with `_EpochFollower` first: the others are to see the epoch's own state."""
+    follower = _EpochFollower()
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        return [follower, *filter(None, callbacks)]
+    if not any(isinstance(callback, _EpochFollower) for callback in callbacks.callbacks):
+        follower.set_model(model)
+        callbacks.callbacks.insert(0, follower)
+    return callbacks
 
 
 class _EpochFollower(keras.callbacks.Callback):

@@ -18,7 +18,7 @@ class TwinEDE(EDE):
         x2, z2 = self.regenerate(z, self.decoder2, training)
         rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1)
         rec_2 = self.weigh(losses.reconstruction_loss, x, x2, z, z2)
-        return [Objective(rec_1, rec_1), Objective(rec_2, rec_2)]
+        return [Objective(rec_1, rec_1, rec_1), Objective(rec_2, rec_2, rec_2)]
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -32,7 +32,7 @@ class SingleEDE(EDE):
         z = self.encoder1(x, training=training)
         x1, z1 = self.regenerate(z, self.decoder1, training)
         rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1)
-        return [Objective(rec_1, rec_1)]
+        return [Objective(rec_1, rec_1, rec_1)]
 
     def score_terms(self, x):
         z = self.encoder1(x, training=False)
@@ -50,7 +50,7 @@ class AutoEncoder(EDE):
     def objectives(self, x, training):
         x1 = self.decoder1(self.encoder1(x, training=training), training=training)
         loss = self.image_weight * ops.mean(losses.distance(x, x1, self.norm))
-        return [Objective(loss, loss)]
+        return [Objective(loss, loss, loss)]
 
     def score_terms(self, x):
         x1 = self.decoder1(self.encoder1(x, training=False), training=False)

@@ -47,11 +47,10 @@ def run_python():
     def run_python(*arguments, check=True, **kwargs):
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=600,
-            **kwargs,
+            **{"cwd": ROOT, **kwargs},
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr

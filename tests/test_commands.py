@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ METRICS = {
     "n_train",
     "n_val",
     "images_per_second",
+    "omega1",
+    "contamination",
 }
 SMALL = ("--epochs=2", "--base_width=2", "--latent_dim=4")
 
@@ -164,7 +167,9 @@ def test_evaluate_scores_any_folder(run_dir, run_python, tmp_path):
     rows = read_rows(tmp_path / "evaluation-some.csv")
     assert len(rows) >= 5 and {row["true_label"] for row in rows} == {""}
     assert all((tmp_path / "some" / row["path"]).is_file() for row in rows)
-    assert json.loads((tmp_path / "evaluation-some.json").read_text())["auroc"] is None
+    evaluation = json.loads((tmp_path / "evaluation-some.json").read_text())
+    assert set(evaluation) == METRICS
+    assert evaluation["auroc"] is evaluation["n_anomalous"] is None
 
 
 @pytest.mark.parametrize("protocol_layout", ["mvtec", "plain"])
@@ -249,7 +254,7 @@ def test_same_run_twice_is_bit_equal_and_replaces(run_python, run_dir, tmp_path)
         (("stray",), "Received: 'stray'"),
         (("--dataset=nowhere",), "digits, mnist, fmnist"),
         (("--normal=42",), "0, 1, 2"),
-        (("--normal=",), "normal"),
+        (("--normal=",), "0, 1, 2"),
         (("--protocol=official",), "split80"),
         (("--image_size=20",), "multiple of 8"),
         (("--contamination=1.5",), "below 1"),
@@ -328,3 +333,49 @@ def test_help_names_every_choice(run_python):
 def test_import_is_light(run_python):
     code = "import sys, ede_keras; print({'keras_cv', 'sklearn'} & set(sys.modules))"
     assert run_python("-c", code).stdout.strip() == "set()"
+
+
+def test_paths_hold_from_any_folder(run_python, tmp_path):
+    """A folder named without a slash, and a home: the run is evaluated from elsewhere."""
+    write_folder(tmp_path / "parts", "plain", n=12, size=16)
+    home = {**os.environ, "HOME": str(tmp_path)}
+    here = {"cwd": tmp_path, "env": home}
+    for dataset, output_dir in (("parts", "runs"), ("~/parts", "~/more_runs")):
+        flags = (f"--dataset={dataset}", f"--output_dir={output_dir}", "--epochs=1", *SMALL[1:])
+        run_python(ROOT / "train.py", *flags, **here)
+        run_dir = f"--run_dir={output_dir.replace('~', str(tmp_path))}/parts/good/0"
+        run_dir = run_dir.replace("=runs", f"={tmp_path}/runs")
+        run_python(ROOT / "evaluate.py", run_dir, env=home)
+
+
+def test_resumed_after_its_last_epoch(run_python, run_dir, tmp_path):
+    """Killed between training and scoring: there is nothing left to train."""
+    work = tmp_path / "digits/2/0.unfinished"
+    shutil.copytree(run_dir, work)
+    for name in ("metrics.json", "scores.csv", "model.keras", "calibration.csv"):
+        (work / name).unlink()
+    (work / "checkpoints" / ".last.1.keras").write_bytes(b"half a checkpoint")
+    run_python("train.py", *flags_of(tmp_path, "--epochs=3"), "--resume")
+    assert (tmp_path / "digits/2/0/scores.csv").read_bytes() == (
+        run_dir / "scores.csv"
+    ).read_bytes()
+    assert sorted(os.listdir(tmp_path / "digits/2/0/checkpoints")) == ["history.csv", "last.keras"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "model.keras"])
+def test_a_damaged_run_is_said_in_one_line(run_python, run_dir, tmp_path, name):
+    shutil.copytree(run_dir, tmp_path / "run")
+    content = (tmp_path / "run" / name).read_bytes()
+    (tmp_path / "run" / name).write_bytes(content[: len(content) // 2])
+    done = run_python("evaluate.py", f"--run_dir={tmp_path / 'run'}", check=False)
+    assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_without_tensorboard_training_goes_on(run_python, tmp_path):
+    code = (
+        "import sys, runpy; sys.modules['tensorboard'] = None; sys.argv[0] = 'train.py'; "
+        "runpy.run_path('train.py', run_name='__main__')"
+    )
+    done = run_python("-c", code, *flags_of(tmp_path, "--epochs=1"))
+    assert "No TensorBoard logs: pip install" in done.stdout
+    assert not (tmp_path / "digits/2/0/logs").exists()

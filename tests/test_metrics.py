@@ -18,3 +18,10 @@ def test_one_class_alone_has_no_metrics(truth):
     metrics = compute_metrics([0.1, 0.2], [0, 1], truth)
     assert metrics["auroc"] is metrics["average_precision"] is metrics["f1"] is None
     assert metrics["n_anomalous"] == sum(truth)
+
+
+def test_nothing_known_has_no_metrics():
+    metrics = compute_metrics([0.1, 0.2], [0, 1], None)
+    assert metrics == dict.fromkeys(("auroc", "average_precision", "f1", "n_anomalous")) | {
+        "n_test": 2
+    }

@@ -297,3 +297,52 @@ def test_losses_live_between_minus_1_and_1(build):
     black = np.zeros((2, 8, 8, 1), np.uint8)
     preprocess = build().preprocessor
     np.testing.assert_allclose(losses.distance(preprocess(white), preprocess(black)), 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("image_shape", [(8, 8, 1), (70, 40, 3)])
+def test_everything_compiles_under_xla(build, image_shape):
+    """With a growing, a shrinking and a pooling way in, and their maps' way out."""
+    images = np.random.default_rng(0).integers(0, 256, (6, *image_shape), dtype=np.uint8)
+    model = build(image_shape=image_shape, compile_arguments={"jit_compile": True})
+    assert model.jit_compile
+    model.fit(images, verbose=0)
+    model.evaluate(images, verbose=0)
+    model.calibrate(images)
+    out = model.predict(images, verbose=0)
+    model.compile(jit_compile=False)
+    for name, value in model.predict(images, verbose=0).items():
+        np.testing.assert_allclose(out[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_exports_refuse_a_model_without_a_threshold(build, tmp_path):
+    with pytest.raises(InputError, match="calibrate.*before the export"):
+        build().export(tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_calibration_takes_tensors_and_says_what_it_cannot_take(build, images):
+    model = build()
+    model.calibrate(tf.constant(images))
+    threshold = model.threshold
+    model.calibrate(images)
+    assert model.threshold == threshold
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(9)
+    model.calibrate(dataset, held_out=dataset)
+    with pytest.raises(InputError, match="must be an array.*held_out"):
+        model.calibrate(dataset)
+
+
+def test_what_a_recipe_cannot_set_on_a_model():
+    with pytest.raises(InputError, match="epochs must be given to `fit`"):
+        ede_keras.EDE.from_recipe("default", (8, 8, 1), epochs=3)
+
+
+def test_threshold_must_be_a_number(build):
+    with pytest.raises(InputError, match="must be a number"):
+        build().set_threshold(float("nan"))
+
+
+def test_omega1_of_a_score_of_one_term(build, images):
+    model = build(VARIANTS["single_ede"])
+    with pytest.raises(InputError, match="one term"):
+        model.redecide(model.calibrate(images), omega1=0.3)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from ede_keras.errors import InputError
+from ede_keras.variants import VARIANTS
 
 PAPER = {"e1": 0.7, "e2": 0.9, "d1": 0.6, "d2": 1.2}
 ALPHA, BETA, RATE, FLOOR = 5.0, 2.0, 0.01, 0.25
@@ -86,9 +87,8 @@ def linear(build, images):
 
     def linear(**arguments):
         model = build(image_weight=ALPHA, latent_weight=BETA, phase_floor=FLOOR, **arguments)
-        for name, factor in PAPER.items():
-            kind = {"e": "encoder", "d": "decoder"}[name[0]]
-            setattr(model, f"{kind}{name[1]}", Scale(factor))
+        for name in model.network_names:
+            setattr(model, name, Scale(PAPER[name[0] + name[-1]]))
         model.compile(keras.optimizers.SGD(RATE))
         return model
 
@@ -96,8 +96,7 @@ def linear(build, images):
 
 
 def factors(model):
-    networks = (model.encoder1, model.encoder2, model.decoder1, model.decoder2)
-    return dict(zip(PAPER, (float(network.factor) for network in networks), strict=True))
+    return {name[0] + name[-1]: float(getattr(model, name).factor) for name in model.network_names}
 
 
 @pytest.mark.parametrize("update", ["joint", "alternate"])
@@ -183,17 +182,16 @@ def test_epoch_follows_fit(build, images):
     np.testing.assert_allclose(Spy.seen, [(3, 4, 1 / 4), (4, 5, 1 / 5), (5, 6, 1 / 6)])
 
 
-def test_epoch_within_steps_per_execution(linear, images):
+@pytest.mark.parametrize("steps", [1, 2])
+def test_epoch_within_steps_per_execution(linear, images, steps):
     """The compiled loop reads the epoch's state, it does not bake the first one in."""
-    logs = []
-    for steps in (1, 2):
-        model = linear(update="joint")
-        model.compile(keras.optimizers.SGD(RATE), steps_per_execution=steps)
-        history = model.fit(images, batch_size=35, epochs=3, verbose=0, shuffle=False).history
-        logs.append(history["ede1_loss"])
-        assert float(model.epoch) == 3
-    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-5)
-    assert len(set(np.round(logs[0], 3))) == 3
+    model = linear()
+    model.compile(keras.optimizers.SGD(0.0), steps_per_execution=steps)
+    size = float(np.abs(model.preprocessor(images)).astype("float64").mean())
+    history = model.fit(images, batch_size=35, epochs=3, verbose=0).history
+    for i, name in enumerate(("ede1_loss", "ede2_loss")):
+        expected = [losses_by_hand(PAPER, 1 / n, size)[i] for n in (1, 2, 3)]
+        np.testing.assert_allclose(history[name], expected, rtol=1e-4)
 
 
 def test_epochs_count_from_1(build):
@@ -244,8 +242,66 @@ def test_fit_takes_arrays_datasets_and_callbacks(build, images):
 
 
 def test_labels_in_a_dataset_are_not_looked_at(build, images):
-    labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(70))).batch(35)
-    assert np.isfinite(build().fit(labelled, verbose=0).history["loss"]).all()
+    losses = []
+    for elements in (images, (images, np.arange(70))):
+        keras.utils.set_random_seed(0)
+        dataset = tf.data.Dataset.from_tensor_slices(elements).batch(35)
+        losses.append(build().fit(dataset, verbose=0).history["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return (self.images[35 * i : 35 * (i + 1)],)
+
+
+def test_fit_takes_a_py_dataset_and_a_validation_split(build, images):
+    assert "loss" in build().fit(Batches(images), verbose=0).history
+    history = build().fit(images, validation_split=0.2, verbose=0).history
+    assert "val_loss" in history
+
+
+def test_fit_takes_keras_own_list_of_callbacks(build, images):
+    model = build()
+    callbacks = keras.callbacks.CallbackList([], add_history=True, model=model, epochs=4)
+    for _ in range(2):
+        model.fit(images, epochs=4, initial_epoch=3, callbacks=callbacks, verbose=0)
+        assert float(model.epoch) == 4
+    assert [type(c).__name__ for c in callbacks.callbacks].count("_EpochFollower") == 1
+
+
+@pytest.mark.parametrize("variant", ["twin_ede", "single_ede", "autoencoder"])
+@pytest.mark.parametrize("phase2_updates", ["all", "decoders"])
+def test_a_step_of_a_variant_by_hand(linear, images, variant, phase2_updates):
+    """Without a phase 2 no epoch weighs anything, whatever the options of phase 2 say."""
+    model = linear(variant=VARIANTS[variant], phase2_updates=phase2_updates, update="joint")
+    size = float(np.abs(model.preprocessor(images)).astype("float64").mean())
+    model.set_epoch(4)
+    model.train_on_batch(images)
+
+    def loss(p, w, size):
+        if variant == "autoencoder":
+            return (ALPHA * abs(1 - p["e1"] * p["d1"]) * size,)
+        return by_hand(p, w, size)[: 2 if variant == "twin_ede" else 1]
+
+    expected = dict(PAPER)
+    for i in range(len(model.decoders)):
+        for name in ("e1", "e2", ("d1", "d2")[i]):
+            expected[name] -= RATE * gradient(loss, i, PAPER, name, 1, size)
+    got = factors(model)
+    assert got == pytest.approx({name: expected[name] for name in got}, rel=1e-5)
+
+
+def test_averaging_optimizers_are_refused(build):
+    with pytest.raises(ValueError, match="use_ema"):
+        build(compile_arguments={"optimizer": keras.optimizers.Adam(use_ema=True)})
 
 
 @pytest.mark.parametrize("weights", [{"sample_weight": np.ones(70)}, {"class_weight": {0: 2.0}}])
