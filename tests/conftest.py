@@ -30,11 +30,15 @@ def images():
 
 @pytest.fixture
 def build():
-    """Builds a compiled model that is small enough to train in a test."""
+    """Builds a compiled model that is small enough to train in a test.
+
+    Its steps run eagerly, for tracing a graph takes longer than the few steps of a test; what is
+    said of graphs is tested with `compile_arguments` of its own.
+    """
 
     def build(variant=ede_keras.EDE, compile_arguments=None, **arguments):
         model = variant(**{"image_shape": (8, 8, 1), "latent_dim": 4, "base_width": 2} | arguments)
-        model.compile(**compile_arguments or {})
+        model.compile(**{"run_eagerly": True} if compile_arguments is None else compile_arguments)
         return model
 
     return build

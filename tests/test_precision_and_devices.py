@@ -15,31 +15,29 @@ half = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
 # device that gets both, and so must be the weights.
 batch = np.concatenate([half, half])
 
-def train(strategy, update):
+def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        model = ede_keras.EDE((8, 8, 1), latent_dim=4, base_width=2, update=update)
+        # Squares: the kinks of absolute differences turn rounding errors into other paths.
+        model = ede_keras.EDE((8, 8, 1), latent_dim=4, base_width=2, norm="l2")
+        start = [weight.numpy() for weight in model.trainable_weights]
         model.compile(keras.optimizers.SGD(1e-3))
     data = tf.data.Dataset.from_tensors(batch).repeat(3)
     history = model.fit(data, epochs=2, verbose=0).history
-    return model, history
+    return model, history, start
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert mirrored.num_replicas_in_sync == 2
-for update in ("joint", "alternate"):
-    model, history = train(mirrored, update)
-    alone, alone_history = train(tf.distribute.get_strategy(), update)
-    keras.utils.set_random_seed(0)
-    untrained = ede_keras.EDE((8, 8, 1), latent_dim=4, base_width=2)
-    for weight, expected, start in zip(
-        model.trainable_weights, alone.trainable_weights, untrained.trainable_weights, strict=True
-    ):
-        one, other = mirrored.experimental_local_results(weight.value)
-        np.testing.assert_array_equal(one.numpy(), other.numpy())
-        moved = np.abs(expected.numpy() - start.numpy()).max()
-        np.testing.assert_allclose(one.numpy(), expected.numpy(), atol=1e-6 + 0.02 * moved)
-    for name in ("loss", "ede1_loss", "ede2_loss"):
-        np.testing.assert_allclose(history[name], alone_history[name], rtol=1e-4)
+model, history, start = train(mirrored)
+alone, alone_history, _ = train(tf.distribute.get_strategy())
+weights = zip(model.trainable_weights, alone.trainable_weights, start, strict=True)
+for weight, expected, before in weights:
+    one, other = mirrored.experimental_local_results(weight.value)
+    np.testing.assert_array_equal(one.numpy(), other.numpy())
+    np.testing.assert_allclose(one.numpy(), expected.numpy(), atol=1e-5)
+    assert np.abs(expected.numpy() - before).max() > 1e-4
+for name in ("loss", "ede1_loss", "ede2_loss"):
+    np.testing.assert_allclose(history[name], alone_history[name], rtol=1e-4)
 model.compile()
 model.fit(batch, verbose=0)
 model.calibrate(batch)
