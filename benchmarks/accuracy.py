@@ -1,6 +1,7 @@
 """Trains on classes and seeds by the training command; keeps a JSON line of every run.
 
   python -m benchmarks.accuracy --dataset=fmnist --classes=2 --seeds=0,1,2 --recipe=paper
+  python -m benchmarks.accuracy --report
 
 A run that is in the results already is not repeated, so a stopped measurement goes on; give
 another `--results` to repeat it. `--report` writes the table of the results into README.
@@ -30,7 +31,6 @@ flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
 flags.DEFINE_string("recipe", "default", "As for train.py.")
 flags.DEFINE_string("variant", "full", "As for train.py.")
 flags.DEFINE_string("results", str(ROOT / "benchmarks/results/accuracy.jsonl"), "Lines go here.")
-
 flags.DEFINE_bool("report", False, "Writes the results into README instead.")
 
 FLAGS = flags.FLAGS

@@ -43,6 +43,8 @@ def test_every_flag_in_the_readme_exists(run_python):
         for flag in re.findall(r"--(\w+)", part)
     ]
     assert len(used) >= 6
+    for text in ("digits, mnist, fmnist", "<paper|default>"):
+        assert text in shown["train.py"]
     for script, flag in used:
         assert re.search(rf"--(\[no\])?{flag}\b", shown[script]), f"{script} has no --{flag}"
 
