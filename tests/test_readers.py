@@ -80,6 +80,20 @@ GOOD_IDX = idx_bytes(make_images([1, 2], (4, 4, 1))[..., 0])
         gzip.compress(GOOD_IDX[:-1]),
         gzip.compress(GOOD_IDX)[:12] + b"\xff\xff\xff\xff" + gzip.compress(GOOD_IDX)[16:],
     ],
+    # The bytes themselves would be bad names: gzip writes the time into them.
+    ids=[
+        "empty",
+        "short header",
+        "short",
+        "long",
+        "floats",
+        "one dimension",
+        "huge",
+        "html",
+        "gzip cut off",
+        "gzip of short",
+        "gzip damaged",
+    ],
 )
 def test_damaged_idx_is_named(tmp_path, data):
     path = tmp_path / "train-images-idx3-ubyte.gz"
