@@ -147,7 +147,7 @@ class AnomalyDetector(keras.Model):
     @property
     def threshold(self):
         """φ, the score above which an image is anomalous; +inf before `calibrate`."""
-        return float(keras.ops.convert_to_numpy(self.anomaly_score.threshold))
+        return float(self.anomaly_score.threshold.value.numpy())
 
     def set_threshold(self, value):
         """Sets φ by hand, without calibrating or training again."""

@@ -177,7 +177,7 @@ def test_evaluate_scores_any_folder(run_dir, run_python, tmp_path):
     assert evaluation["auroc"] is evaluation["n_anomalous"] is None
 
 
-@pytest.mark.parametrize("protocol_layout", [slow("mvtec"), "plain"])
+@pytest.mark.parametrize("protocol_layout", [slow("mvtec"), slow("plain")])
 def test_train_on_a_folder(run_python, tmp_path, protocol_layout):
     write_folder(tmp_path / "parts", protocol_layout, n=12, size=20)
     flags = (f"--dataset={tmp_path / 'parts'}", f"--output_dir={tmp_path / 'runs'}")
@@ -319,6 +319,7 @@ def test_evaluate_refuses_images_of_another_shape(run_dir, run_python, tmp_path)
     assert done.returncode == 1 and "(n, 8, 8, 1)" in done.stderr and ", 9, 9, 3)" in done.stderr
 
 
+@pytest.mark.slow
 def test_full_disk(run_python, tmp_path):
     """A file may grow to 200 kB here, as if the disk were full then."""
     import resource
@@ -345,6 +346,7 @@ def test_import_is_light(run_python):
     assert run_python("-c", code).stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_paths_hold_from_any_folder(run_python, tmp_path):
     """A folder named without a slash, and a home: the run is evaluated from elsewhere."""
     write_folder(tmp_path / "parts", "plain", n=12, size=16)

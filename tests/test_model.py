@@ -299,7 +299,9 @@ def test_losses_live_between_minus_1_and_1(build):
     np.testing.assert_allclose(losses.distance(preprocess(white), preprocess(black)), 2, atol=1e-6)
 
 
-@pytest.mark.parametrize("image_shape", [(8, 8, 1), (70, 40, 3)])
+@pytest.mark.parametrize(
+    "image_shape", [pytest.param((8, 8, 1), marks=pytest.mark.slow), (70, 40, 3)]
+)
 def test_everything_compiles_under_xla(build, image_shape):
     """With a growing, a shrinking and a pooling way in, and their maps' way out."""
     images = np.random.default_rng(0).integers(0, 256, (6, *image_shape), dtype=np.uint8)
