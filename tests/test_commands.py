@@ -212,6 +212,8 @@ def kill_in_epoch(n, flags, how):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Shells let their background jobs ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     history = work / "checkpoints" / "history.csv"
     deadline = time.monotonic() + 300
