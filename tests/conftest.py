@@ -1,5 +1,6 @@
 """What the tests share: seeds, small images, a small model, the commands."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import pytest
+from commands import ROOT, flags_of
 
 import ede_keras
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,46 @@ def run_python():
         return done
 
     return run_python
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """The process of `forks.py`."""
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "forks.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def run_command(forks, tmp_path_factory):
+    """Runs a command, `run_command("train.py", *flags)`, in a fork of a process that has
+    TensorFlow imported already; a tenth of them or so should be a real start by `run_python`."""
+
+    def run_command(*arguments, check=True):
+        arguments = [str(argument) for argument in arguments]
+        folder = tmp_path_factory.mktemp("command")
+        streams = {name: str(folder / name) for name in ("stdout", "stderr")}
+        forks.stdin.write(json.dumps({"arguments": arguments, "cwd": str(ROOT), **streams}) + "\n")
+        forks.stdin.flush()
+        code = int(forks.stdout.readline())
+        shown = {name: Path(path).read_text() for name, path in streams.items()}
+        done = subprocess.CompletedProcess(arguments, code, **shown)
+        if check:
+            assert code == 0, done.stdout + done.stderr
+        return done
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def run_dir(run_command, tmp_path_factory):
+    """A finished run of three epochs on digits; what it printed lies beside `digits/`."""
+    output_dir = tmp_path_factory.mktemp("runs")
+    done = run_command("train.py", *flags_of(output_dir, "--epochs=3"))
+    (output_dir / "stdout.txt").write_text(done.stdout)
+    return output_dir / "digits" / "2" / "0"

@@ -1,0 +1,24 @@
+"""What the tests of the commands share."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = ("--epochs=2", "--base_width=2", "--latent_dim=4")
+
+
+def slow(*values):
+    """A case that adds little to its neighbours: for `pytest -m slow`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def flags_of(output_dir, *more):
+    """Flags of a short training on digits."""
+    return ("--dataset=digits", "--normal=2", f"--output_dir={output_dir}", *SMALL, *more)
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,34 @@
+"""Runs the commands in forks of one process that has TensorFlow imported: seconds, not imports.
+
+Reads one JSON object a line, `{"arguments", "cwd", "stdout", "stderr"}` (the last two are files to
+write); answers each by its exit code. Nothing of TensorFlow may run in the parent, whose threads a
+fork would lose.
+"""
+
+import json
+import os
+import runpy
+import sys
+
+import sklearn.datasets  # noqa: F401
+
+import ede_keras.command
+import ede_keras.datasets  # noqa: F401
+
+
+def run(arguments, cwd, stdout, stderr):
+    for path, descriptor in ((stdout, 1), (stderr, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.chdir(cwd)
+    sys.argv = arguments
+    sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        os.close(0)
+        run(**json.loads(line))
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

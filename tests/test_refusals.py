@@ -1,0 +1,80 @@
+"""What the commands say of wrong flags, wrong data and damaged runs: one line, exit code 1."""
+
+import shutil
+
+import numpy as np
+import pytest
+from commands import flags_of
+from makers import make_arrays, write_folder, write_npz
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (("--recipe=best",), "paper|default_no_pretext|default"),
+        (("--variant=half",), "full|twin_ede|single_ede|autoencoder"),
+        (("--epochs=0",), "positive integer"),
+        (("--speed=9",), "Unknown command line flag 'speed'"),
+        (("stray",), "Received: 'stray'"),
+        (("--dataset=nowhere",), "digits, mnist, fmnist"),
+        (("--normal=42",), "0, 1, 2"),
+        (("--normal=",), "0, 1, 2"),
+        (("--protocol=official",), "split80"),
+        (("--image_size=20",), "multiple of 8"),
+        (("--contamination=1.5",), "below 1"),
+        (("--jit_compile=true",), "--nodeterministic"),
+        (("--output_dir=/dev/null/runs",), "/dev/null"),
+        (("--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),
+    ],
+)
+def test_wrong_flags_say_what_is_right(run_command, tmp_path, flags, message):
+    done = run_command("train.py", *flags_of(tmp_path / "runs"), *flags, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_class_named(run_command, tmp_path):
+    done = run_command("train.py", f"--output_dir={tmp_path}", check=False)
+    assert done.returncode == 1 and "normal" in done.stderr and "0, 1, 2" in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["nan.npz", "torn.npz", "broken.png"])
+def test_wrong_data_is_one_line(run_command, tmp_path, fault):
+    dataset = tmp_path / "data" / fault
+    dataset.parent.mkdir()
+    if fault == "broken.png":
+        write_folder(dataset.parent, "plain", n=6)
+        dataset.write_bytes(b"no image")
+        dataset = dataset.parent
+    else:
+        write_npz(dataset, x_train=np.full((4, 8, 8, 1), np.nan, "float32"))
+    if fault == "torn.npz":
+        dataset.write_bytes(dataset.read_bytes()[:100])
+    flags = (f"--dataset={dataset}", "--normal=0", f"--output_dir={tmp_path / 'runs'}")
+    done = run_command("train.py", *flags, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert ("finite" if fault == "nan.npz" else fault) in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_evaluate_needs_a_finished_run(run_command, tmp_path):
+    done = run_command("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    assert done.returncode == 1 and "without config.json" in done.stderr
+
+
+def test_evaluate_refuses_images_of_another_shape(run_dir, run_command, tmp_path):
+    write_npz(tmp_path / "other.npz", make_arrays(2, 1, (9, 9, 3)))
+    flags = (f"--run_dir={run_dir}", f"--dataset={tmp_path / 'other.npz'}")
+    done = run_command("evaluate.py", *flags, check=False)
+    assert done.returncode == 1 and "(n, 8, 8, 1)" in done.stderr and ", 9, 9, 3)" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "model.keras"])
+def test_a_damaged_run_is_said_in_one_line(run_command, run_dir, tmp_path, name):
+    shutil.copytree(run_dir, tmp_path / "run")
+    content = (tmp_path / "run" / name).read_bytes()
+    (tmp_path / "run" / name).write_bytes(content[: len(content) // 2])
+    done = run_command("evaluate.py", f"--run_dir={tmp_path / 'run'}", check=False)
+    assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,107 @@
+"""A training that is killed, stopped or repeated ends as one that was not."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from commands import ROOT, flags_of, read_rows
+
+
+def weights_of(run_dir):
+    return [weight.numpy() for weight in keras.models.load_model(run_dir / "model.keras").weights]
+
+
+def assert_same_weights(one, other):
+    for a, b in zip(weights_of(one), weights_of(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def kill_in_epoch(n, flags, how):
+    """Starts a training and kills it while it trains epoch n + 1."""
+    work = Path(next(f for f in flags if "output_dir" in f).split("=")[1]) / "digits/2/0.unfinished"
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Shells let their background jobs ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    history = work / "checkpoints" / "history.csv"
+    deadline = time.monotonic() + 300
+    while not (history.exists() and len(history.read_text().splitlines()) > n):
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.02)
+    process.send_signal(how)
+    return process.communicate()[0], process.returncode
+
+
+def test_killed_and_resumed_is_as_never_killed(run_command, run_dir, tmp_path):
+    flags = flags_of(tmp_path, "--epochs=3")
+    kill_in_epoch(1, flags, signal.SIGKILL)
+    refused = run_command("train.py", *flags, check=False)
+    assert refused.returncode == 1 and "--resume" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    run_command("train.py", *flags, "--resume")
+    broken = tmp_path / "digits" / "2" / "0"
+    assert_same_weights(broken, run_dir)
+    assert (broken / "scores.csv").read_bytes() == (run_dir / "scores.csv").read_bytes()
+    assert len(read_rows(broken / "checkpoints" / "history.csv")) == 3
+    assert "nothing is left" in run_command("train.py", *flags, "--resume").stdout
+
+
+@pytest.mark.slow
+def test_stopped_by_hand(tmp_path):
+    shown, code = kill_in_epoch(2, flags_of(tmp_path, "--epochs=300"), signal.SIGINT)
+    assert code == 130 and "--resume" in shown and "Traceback" not in shown
+    assert (tmp_path / "digits/2/0.unfinished/checkpoints/last.keras").exists()
+
+
+def test_resumed_after_its_last_epoch(run_command, run_dir, tmp_path):
+    """Killed between training and scoring: there is nothing left to train."""
+    work = tmp_path / "digits/2/0.unfinished"
+    shutil.copytree(run_dir, work)
+    for name in ("metrics.json", "scores.csv", "model.keras", "calibration.csv"):
+        (work / name).unlink()
+    (work / "checkpoints" / ".last.1.keras").write_bytes(b"half a checkpoint")
+    run_command("train.py", *flags_of(tmp_path, "--epochs=3"), "--resume")
+    assert (tmp_path / "digits/2/0/scores.csv").read_bytes() == (
+        run_dir / "scores.csv"
+    ).read_bytes()
+    assert sorted(os.listdir(tmp_path / "digits/2/0/checkpoints")) == ["history.csv", "last.keras"]
+
+
+@pytest.mark.slow
+def test_full_disk(run_python, tmp_path):
+    """A file may grow to 200 kB here, as if the disk were full then."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    flags = flags_of(tmp_path, "--base_width=16")
+    done = run_python("train.py", *flags, check=False, preexec_fn=limit)
+    assert done.returncode == 1 and "Error" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "digits/2/0").exists()
+    work = tmp_path / "digits/2/0.unfinished"
+    assert not list(work.rglob("*.keras"))
+    run_python("train.py", *flags, "--resume")
+    assert (tmp_path / "digits/2/0/metrics.json").exists()
+
+
+def test_same_run_again_is_bit_equal_and_replaces(run_python, run_dir, tmp_path):
+    """The same flags in another process, into a place where a run of them lies."""
+    place = tmp_path / "digits/2/0"
+    shutil.copytree(run_dir, place)
+    (place / "model.keras").write_bytes(b"to be replaced")
+    run_python("train.py", *flags_of(tmp_path, "--epochs=3"))
+    assert_same_weights(place, run_dir)
+    assert os.listdir(tmp_path / "digits/2") == ["0"]
