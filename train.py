@@ -21,7 +21,7 @@ from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, write_csv
 from ede_keras.losses import NORMS
-from ede_keras.model import SCORES
+from ede_keras.model import PRETEXTS, SCORES
 from ede_keras.pipeline import make_train_dataset
 from ede_keras.protocols import PROTOCOLS, make_split
 from ede_keras.runs import METRICS, MODEL, RunFolder
@@ -67,6 +67,9 @@ RECIPE_FLAGS = (
     flags.DEFINE_bool("fixed_latent_target", None, "Whether z is a constant in d(z, z_i)."),
     flags.DEFINE_enum("score", None, SCORES, "First term of Equation (8)."),
     flags.DEFINE_float("omega1", None, "Weight of that term.", 0.0, 1.0),
+    flags.DEFINE_enum("pretext", None, PRETEXTS, "What E1 sees of an image in training."),
+    flags.DEFINE_float("pretext_weight", None, "lambda, of the pretext's loss.", 0.0),
+    flags.DEFINE_integer("memory_size", None, "Normal codes remembered.", lower_bound=1),
 )
 FLAGS = flags.FLAGS
 

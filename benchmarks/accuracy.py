@@ -1,10 +1,12 @@
-"""Trains on classes and seeds by the training command; keeps a JSON line of every run.
+"""Measures the tables of the paper, a run at a time, and keeps a JSON line of every run.
 
-  python -m benchmarks.accuracy --dataset=fmnist --classes=2 --seeds=0,1,2 --recipe=paper
-  python -m benchmarks.accuracy --report
+  python -m benchmarks.accuracy --table=1                        # all its classes, seeds, recipes
+  python -m benchmarks.accuracy --table=1 --classes=2 --seeds=0 --recipe=default
+  python -m benchmarks.accuracy --report                         # the tables into README
 
-A run that is in the results already is not repeated, so a stopped measurement goes on; give
-another `--results` to repeat it. `--report` writes the table of the results into README.
+A run that is in the results already is not repeated, so a stopped table goes on; give another
+`--results` to repeat it. Table 1 is protocol split80 (digits, MNIST, Fashion-MNIST), table 2 MNIST
+and table 3 CIFAR-10 as their publishers split them, table 5 the ablation.
 """
 
 import json
@@ -13,117 +15,147 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ede_keras.files import atomic_path
+from benchmarks import simple, tables
+from ede_keras.datasets import load_dataset
+from ede_keras.files import read_csv, write_csv
+from ede_keras.protocols import make_split
 from ede_keras.recipes import get_recipe
 
-ROOT = Path(__file__).parent.parent
-
-flags.DEFINE_string("dataset", "digits", "As for train.py.")
+flags.DEFINE_enum("table", None, tables.TABLES, "Table of the paper.")
+flags.DEFINE_list("datasets", [], "Those of its data sets; by default all.")
+flags.DEFINE_list("classes", [], "Normal classes, integer labels; by default all.")
+flags.DEFINE_list("seeds", [], "Seeds; by default those of the recipe in this table.")
+flags.DEFINE_enum("recipe", None, tables.RECIPES_AND_METHODS, "Recipe or simple method.")
+flags.DEFINE_string("variant", None, "Variant; by default all of the table.")
+flags.DEFINE_integer("epochs", None, "As for train.py, to try the table out.", lower_bound=1)
 flags.DEFINE_string("data_dir", None, "As for train.py.")
-flags.DEFINE_list("classes", [], "Normal classes, integer labels.")
-flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
-flags.DEFINE_string("recipe", "default", "As for train.py.")
-flags.DEFINE_string("variant", "full", "As for train.py.")
-flags.DEFINE_string("results", str(ROOT / "benchmarks/results/accuracy.jsonl"), "Lines go here.")
-flags.DEFINE_bool("report", False, "Writes the results into README instead.")
+flags.DEFINE_string("results", str(tables.RESULTS / "accuracy.jsonl"), "Lines go here.")
+flags.DEFINE_bool("report", False, "Writes all results into README instead.")
 
 FLAGS = flags.FLAGS
-KEY = ("dataset", "normal", "seed", "recipe", "variant")
-GROUP = ("dataset", "protocol", "normal", "recipe", "variant")
-MARKS = ("<!-- results -->", "<!-- end of results -->")
+# Where the data lay on this machine shapes no result.
+PLACES = ("data_dir", "dataset_path")
+# The classes whose ROC curves the paper shows.
+FIGURE_5 = {0: "plane", 4: "deer"}
 
 
-def read_lines(path):
-    """The runs that a results file holds, a list of dicts."""
-    path = Path(path)
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def render_table(lines):
-    """The results as a Markdown table: mean and deviation over the seeds."""
-    runs = {}
-    for line in lines:
-        runs.setdefault(tuple(line[name] for name in GROUP), []).append(line)
-    rows = [
-        "| data, protocol | normal class | recipe | AUROC | average precision | seeds |",
-        "| --- | --- | --- | --- | --- | --- |",
+def list_runs():
+    """The runs that the flags ask for, dicts of `tables.KEY`: the first seed of all first."""
+    table = tables.TABLES[FLAGS.table]
+    runs = [
+        (int(seed), dataset, protocol, recipe, variant, int(normal))
+        for dataset, protocol in table["sets"]
+        if not FLAGS.datasets or dataset in FLAGS.datasets
+        for recipe, seeds in table["seeds"].items()
+        if FLAGS.recipe in (None, recipe)
+        for variant in table["variants"]
+        if FLAGS.variant in (None, variant)
+        for seed in FLAGS.seeds or seeds
+        for normal in FLAGS.classes or tables.CLASSES
     ]
-    for (dataset, protocol, normal, recipe, variant), group in sorted(runs.items()):
-        cells = [
-            f"{np.mean(values):.3f} ± {np.std(values):.3f}"
-            for name in ("auroc", "average_precision")
-            for values in [[line[name] for line in group]]
-        ]
-        named = recipe if variant == "full" else f"{recipe}, {variant}"
-        what = " ".join(dict.fromkeys((str(normal), group[0]["normal_name"])))
-        seeds = ", ".join(str(seed) for seed in sorted(line["seed"] for line in group))
-        rows.append(f"| {dataset}, {protocol} | {what} | {named} | {' | '.join(cells)} | {seeds} |")
-    return "\n".join(rows)
+    names = ("seed", "dataset", "protocol", "recipe", "variant", "normal")
+    by_seed = sorted(runs, key=lambda run: run[0])
+    return [dict(zip(names, run, strict=True)) for run in by_seed]
 
 
-def write_report(lines, readme):
-    """Replaces what stands between the two marks in README by the table."""
-    before, rest = readme.read_text().split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    with atomic_path(readme) as path:
-        path.write_text(f"{before}{MARKS[0]}\n{render_table(lines)}\n{MARKS[1]}{after}")
-
-
-def find_line(lines, key):
+def find_line(lines, run):
     """The line of a run, or None; one that another version of the recipe made is an error."""
-    found = [line for line in lines if tuple(line[name] for name in KEY) == key]
+    found = [line for line in lines if all(line[name] == run[name] for name in tables.KEY)]
     if not found:
         return None
-    recipe = {name: value for part in get_recipe(FLAGS.recipe) for name, value in part.items()}
-    if any(found[0].get(name) != value for name, value in recipe.items() if value is not None):
-        sys.exit(f"{FLAGS.results} holds {key} of another version of the recipe: remove its lines.")
+    expected = {}
+    if run["recipe"] not in simple.METHODS:
+        expected = {
+            name: value for part in get_recipe(run["recipe"]) for name, value in part.items()
+        }
+    if FLAGS.epochs:
+        expected["epochs"] = FLAGS.epochs
+    if any(found[0].get(name) != value for name, value in expected.items() if value is not None):
+        sys.exit(f"{FLAGS.results} holds {run} of another version of the recipe: remove its lines.")
     return found[0]
 
 
 def versions():
+    """Of what shapes a result."""
     packages = ("tensorflow", "keras", "numpy", "scikit-learn")
     found = {f"{name}_version": version(name) for name in packages}
     return {**found, "python_version": platform.python_version(), "cpus": os.cpu_count()}
 
 
-def measure(arguments):
-    """Trains once, in a folder that is thrown away; returns the line of the run."""
+def keep_roc(scores, run):
+    """Keeps the ROC curve of a run, 201 points, beside the results."""
+    columns = read_csv(scores)
+    truth, score = (np.array(columns[name], float) for name in ("true_label", "score"))
+    fpr, tpr, _ = roc_curve(truth, score)
+    grid = np.linspace(0, 1, 201)
+    folder = Path(FLAGS.results).parent / "roc"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{run['dataset']}-{FIGURE_5[run['normal']]}-seed{run['seed']}.csv"
+    tpr = np.interp(grid, fpr, tpr).round(6)
+    write_csv(folder / name, {"fpr": grid.round(3).tolist(), "tpr": tpr.tolist()})
+
+
+def measure_detector(run):
+    """Trains once by the command, in a folder that is thrown away; returns config and metrics."""
     with tempfile.TemporaryDirectory() as output_dir:
+        arguments = {**run, "data_dir": FLAGS.data_dir, "epochs": FLAGS.epochs}
         command = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
         subprocess.run(
             [sys.executable, "train.py", *command, f"--output_dir={output_dir}"],
-            cwd=ROOT,
+            cwd=tables.ROOT,
             check=True,
         )
         (config,) = Path(output_dir).rglob("config.json")
+        if (run["dataset"], run["recipe"]) == ("cifar10", "default") and run["normal"] in FIGURE_5:
+            keep_roc(config.with_name("scores.csv"), run)
         metrics = json.loads(config.with_name("metrics.json").read_text())
-        line = {**json.loads(config.read_text()), **metrics, **versions()}
-    # Where the data lay on this machine shapes no result.
-    return {key: value for key, value in line.items() if key not in ("data_dir", "dataset_path")}
+        return {**json.loads(config.read_text()), **metrics}
+
+
+def measure_simple(run):
+    """Fits and scores a simple method; returns the run's facts and metrics."""
+    dataset = load_dataset(run["dataset"], FLAGS.data_dir)
+    split = make_split(dataset, run["protocol"], run["normal"], run["seed"])
+    scores = simple.score(run["recipe"], split, run["seed"])
+    return {
+        **run,
+        "normal_name": split.normal_name,
+        "n_train": len(split.x_train) + len(split.x_val),
+        "auroc": float(roc_auc_score(split.y_test, scores)),
+        "average_precision": float(average_precision_score(split.y_test, scores)),
+    }
+
+
+def measure(run):
+    """The line of a run, with the seconds that all of it took, start to end."""
+    began = time.perf_counter()
+    is_simple = run["recipe"] in simple.METHODS
+    line = measure_simple(run) if is_simple else measure_detector(run)
+    line["seconds"] = round(time.perf_counter() - began, 1)
+    return {name: value for name, value in {**line, **versions()}.items() if name not in PLACES}
 
 
 def main(argv):
     del argv
-    results = Path(FLAGS.results)
     if FLAGS.report:
-        write_report(read_lines(results), ROOT / "README.md")
+        tables.write_report()
         return
-    results.parent.mkdir(parents=True, exist_ok=True)
-    for seed in FLAGS.seeds:
-        for normal in FLAGS.classes:
-            key = (FLAGS.dataset, int(normal), int(seed), FLAGS.recipe, FLAGS.variant)
-            if find_line(read_lines(results), key):
-                continue
-            line = measure({**dict(zip(KEY, key, strict=True)), "data_dir": FLAGS.data_dir})
-            with open(results, "a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(dict(zip(KEY, key, strict=True)), "AUROC", line["auroc"], flush=True)
+    if FLAGS.table is None:
+        raise app.UsageError(f"Expected --table={'|'.join(tables.TABLES)} or --report.")
+    for run in list_runs():
+        if find_line(tables.read_lines(FLAGS.results), run):
+            continue
+        line = measure(run)
+        tables.append_line(FLAGS.results, line)
+        print(*run.values(), f"AUROC {line['auroc']:.4f}", line["seconds"], "s", flush=True)
 
 
 if __name__ == "__main__":

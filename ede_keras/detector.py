@@ -14,7 +14,8 @@ class AnomalyDetector(keras.Model):
 
     A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
     attributes `image_shape`, `contamination`, `preprocessor`, `encoder1`, the layer
-    `anomaly_score`, and `_terms`, the functional graph's tensors of the score's terms by name.
+    `anomaly_score`, and two of the functional graph's tensors by name: `_terms`, of the score, and
+    `_codes`, of which `densities`, layers of the same names, keep those of normal images.
     """
 
     warned = False  # that there is no threshold yet
@@ -66,11 +67,12 @@ class AnomalyDetector(keras.Model):
             A dict of float32 arrays `(n,)`; `combine_terms` makes scores of them.
         """
         inputs.check_images(images, self.image_shape)
-        return self._inner_model(self._terms).predict(images, batch_size, verbose=0)
+        terms = self._inner_model(self._terms).predict(images, batch_size, verbose=0)
+        return {name: terms[name] for name in self._terms}  # Keras sorts them
 
     def combine_terms(self, terms):
         """Equation (8) on the terms that `compute_terms` gives: float32 scores `(n,)`."""
-        score, _ = self.anomaly_score(list(terms.values()))
+        score, _ = self.anomaly_score([terms[name] for name in self._terms])
         return np.asarray(score)
 
     def build_scorer(self):
@@ -95,9 +97,9 @@ class AnomalyDetector(keras.Model):
         """
         config = self.get_config()
         if omega1 is not None:
-            if len(self.score_weights) == 1:
+            if len(self.equation8_weights) == 1:
                 raise InputError(
-                    f"The score of {type(self).__name__} has one term, omega1 weighs two. "
+                    f"Equation (8) has one term in {type(self).__name__}, omega1 weighs two. "
                     f"Received: omega1={omega1}"
                 )
             config["omega1"] = omega1
@@ -111,32 +113,62 @@ class AnomalyDetector(keras.Model):
         return model
 
     def calibrate(self, train_normals, held_out=None):
-        """Sets the threshold from normal images; needs no anomaly and may be called again.
+        """Learns from normal images what scores are common; needs no anomaly.
+
+        Sets the threshold, and before it, in a model with a pretext, the memory of normal codes
+        and the scale of the score's terms. It may be called again, for instance with the normal
+        images of another machine.
 
         Args:
             train_normals: Normal images `(n, *image_shape)`, 0 to 255, such as were trained on.
-            held_out: Normal images that were not trained on, on which the threshold is set.
-                Without it a fifth of `train_normals`, always the same one, is taken for it; if
-                the model was trained on that fifth, the threshold comes out low.
+            held_out: Normal images that were not trained on, on which scale and threshold are
+                set. Without it a fifth of `train_normals`, always the same one, is taken for it;
+                if the model was trained on that fifth, the threshold comes out low.
 
         Returns:
             The terms of the score of every held-out image, as `compute_terms` gives them.
         """
         if held_out is None:
-            inputs.check_images(train_normals, self.image_shape)
-            if not hasattr(train_normals, "__array__"):
-                raise InputError(
-                    "`train_normals` must be an array to set a part of it aside; give one, or "
-                    f"`held_out` images. Received: {type(train_normals).__name__}"
-                )
-            train_normals = np.asarray(train_normals)
-            order = np.random.default_rng(0).permutation(len(train_normals))
-            held_out = train_normals[np.sort(order[: max(len(order) // 5, 1)])]
+            train_normals, held_out = self._set_aside(train_normals)
+        if self.densities:
+            self._remember(train_normals)
         terms = self.compute_terms(held_out)
+        if self.densities:
+            self.anomaly_score.fit(list(terms.values()), self.term_trust(terms))
         scores = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, self.encode(held_out))
         self.set_threshold(scoring.normal_quantile(scores, self.contamination))
         return terms
+
+    def _set_aside(self, train_normals):
+        """The images without a fifth of them, and that fifth."""
+        inputs.check_images(train_normals, self.image_shape)
+        if not hasattr(train_normals, "__array__"):
+            raise InputError(
+                "`train_normals` must be an array to set a part of it aside; give one, or "
+                f"`held_out` images. Received: {type(train_normals).__name__}"
+            )
+        train_normals = np.asarray(train_normals)
+        order = np.random.default_rng(0).permutation(len(train_normals))
+        aside = np.zeros(len(train_normals), bool)
+        aside[order[: max(len(order) // 5, 1)]] = True
+        return train_normals[~aside], train_normals[aside]
+
+    def _remember(self, train_normals):
+        """Gives the densities the codes of normal images, no more than they remember."""
+        inputs.check_images(train_normals, self.image_shape)
+        if hasattr(train_normals, "__array__"):
+            train_normals = np.asarray(train_normals)
+            order = np.random.default_rng(0).permutation(len(train_normals))
+            train_normals = train_normals[np.sort(order[: self.memory_size])]
+            if len(train_normals) < 2:
+                raise InputError(
+                    "Expected at least 2 normal images to remember, and others held out. "
+                    f"Received: {len(train_normals)}"
+                )
+        codes = self._inner_model(self._codes).predict(train_normals, verbose=0)
+        for name, density in self.densities.items():
+            density.fit(codes[name])
 
     def encode(self, images, batch_size=256):
         """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""

@@ -1,14 +1,24 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
+import math
+
 import keras
 from keras import ops
 
 from ede_keras import losses, networks, recipes, schedules, scoring
+from ede_keras.checks import check_choice, check_precision, check_range
+from ede_keras.density import NearestNormal
 from ede_keras.detector import AnomalyDetector
 from ede_keras.errors import InputError
-from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objective, TwoPhaseTrainer
+from ede_keras.pretext import TRANSFORMATIONS, GeometricPretext
+from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objectives, TwoPhaseTrainer
 
 SCORES = ("latent", "image")
+PRETEXTS = ("none", *TRANSFORMATIONS)
+# What the pretext's terms weigh in the score: the views' negative log-likelihood and the distance
+# of their latent vectors and hidden maps to the nearest normal ones; and Equation (8) beside them.
+VIEW_WEIGHTS = {"pretext": 1.0, "latent_distance": 1.0, "feature_distance": 1.0}
+WEIGHT_BESIDE_VIEWS = 0.25
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -48,6 +58,12 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             teaches E2 and the decoders to find z, but not E1 to shrink it. As printed: False.
         score: First term of Equation (8): "latent", ‖z − z2‖, or "image", ‖x − x2'‖.
         omega1: ω1 in [0, 1]; ω2 is 1 − ω1.
+        pretext: "none", or what E1 sees of an image in training: "rotations" or
+            "rotations_and_shifts" (`GeometricPretext`). Both EDEs then restore the image from a
+            view of it, a head names the view by what E1 makes of it, and the score has terms
+            more (`VIEW_WEIGHTS`), all brought to one scale by `calibrate`.
+        pretext_weight: λ of the head's cross-entropy, which is added to rec_1, Equation (1).
+        memory_size: Normal images whose codes the pretext's terms remember.
         contamination: Share of held-out normal images that the threshold may call anomalous,
             in [0, 1).
         name: Name of the model.
@@ -81,6 +97,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         fixed_latent_target=False,
         score="latent",
         omega1=0.5,
+        pretext="none",
+        pretext_weight=0.5,
+        memory_size=4096,
         contamination=0.05,
         name=None,
     ):
@@ -92,15 +111,16 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             )
         if image_size is None:
             image_size = 16 if max(image_shape[:2]) <= 16 else 32
-        _check_choice("norm", norm, losses.NORMS)
-        _check_choice("schedule", schedule, schedules.SCHEDULES)
-        _check_choice("update", update, UPDATES)
-        _check_choice("phase2_updates", phase2_updates, PHASE2_UPDATES)
-        _check_choice("score", score, SCORES)
-        _check_range("phase_floor", 0 <= phase_floor <= 1, phase_floor, "from 0 to 1")
-        _check_range("omega1", 0 <= omega1 <= 1, omega1, "from 0 to 1")
-        _check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
-        _check_precision()
+        check_choice("norm", norm, losses.NORMS)
+        check_choice("schedule", schedule, schedules.SCHEDULES)
+        check_choice("update", update, UPDATES)
+        check_choice("phase2_updates", phase2_updates, PHASE2_UPDATES)
+        check_choice("score", score, SCORES)
+        check_choice("pretext", pretext, PRETEXTS)
+        check_range("phase_floor", 0 <= phase_floor <= 1, phase_floor, "from 0 to 1")
+        check_range("omega1", 0 <= omega1 <= 1, omega1, "from 0 to 1")
+        check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
+        check_precision()
 
         # === Config ===
         self._config = {
@@ -118,6 +138,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             "fixed_latent_target": fixed_latent_target,
             "score": score,
             "omega1": omega1,
+            "pretext": pretext,
+            "pretext_weight": pretext_weight,
+            "memory_size": memory_size,
             "contamination": contamination,
         }
         for argument, value in self._config.items():
@@ -130,12 +153,25 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             is_encoder = network.startswith("encoder")
             build = networks.build_encoder if is_encoder else networks.build_decoder
             setattr(self, network, build(*sizes, name=network))
+        self.views, self.densities = None, {}
+        if pretext != "none":
+            self.views = GeometricPretext(pretext, self.image_size, name="views")
+            self.densities = {
+                "latent": NearestNormal(memory_size, name="latent_density"),
+                "features": NearestNormal(memory_size, name="feature_density"),
+            }
+            features = self.encoder1.get_layer("features").output
+            outputs = [self.encoder1.output, features]
+            self._observer = keras.Model(self.encoder1.inputs, outputs, name="observer")
         self.anomaly_score = scoring.AnomalyScore(self.score_weights, name="anomaly_score")
 
         # === Functional model: Algorithm 2 ===
         images = keras.Input(image_shape, name="images")
         x = self.preprocessor(images)
         self._terms, reconstruction = self.score_terms(x)
+        if self.views:
+            view_terms, self._codes = self.view_terms(x)
+            self._terms.update(view_terms)
         anomaly_score, label = self.anomaly_score(list(self._terms.values()))
         residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
         anomaly_map = ops.squeeze(networks.resize(residual, image_shape[:2]), axis=-1)
@@ -150,7 +186,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         """Builds and compiles the model as a recipe says.
 
         Args:
-            recipe: "paper", the literal algorithm, or "default".
+            recipe: "default", "default_no_pretext", or "paper", the literal algorithm.
             image_shape: `(height, width, channels)` of the images.
             **overrides: Arguments to replace, the model's own or `learning_rate` and `beta_1`.
 
@@ -185,9 +221,34 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         return 1 - self.omega1
 
     @property
+    def equation8_weights(self):
+        """The weights of the terms of Equation (8)."""
+        return self.omega1, self.omega2
+
+    @property
     def score_weights(self):
         """The weight of each term of the score, in their order."""
-        return self.omega1, self.omega2
+        if self.pretext == "none":
+            return self.equation8_weights
+        beside = (WEIGHT_BESIDE_VIEWS * weight for weight in self.equation8_weights)
+        return *beside, *VIEW_WEIGHTS.values()
+
+    def ede_networks(self, i):
+        """What EDE i + 1 is made of, its decoder last; the pretext's head is a part of EDE1."""
+        head = [self.views] if self.views and i == 0 else []
+        return [*self.encoders, *head, self.decoders[i]]
+
+    def observe(self, x, training):
+        """E1 on a batch in [-1, 1]: `(z, λ · cross-entropy)`, z of the views if there are any."""
+        if not self.views:
+            return self.encoder1(x, training=training), 0.0
+        # The views are dealt in turn, evenly; from batch to batch the turn begins elsewhere, for
+        # data that come in the same order in every epoch.
+        began = self.epoch + (self.optimizer.iterations if training else 0)
+        which = ops.arange(ops.shape(x)[0]) + ops.cast(began, "int32")
+        which = which % self.views.n_views
+        z, features = self._observer(self.views.view(x, which), training=training)
+        return z, self.pretext_weight * self.views.loss(features, which)
 
     def regenerate(self, z, decoder, training):
         """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""
@@ -200,53 +261,56 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         return loss(x, x_i, target, z_i, self.image_weight, self.latent_weight, self.norm)
 
     def objectives(self, x, training):
-        """Algorithm 1's inner loop: what each EDE minimizes on a batch in [-1, 1]."""
-        z = self.encoder1(x, training=training)
+        """Algorithm 1's inner loop on a batch in [-1, 1]: `trainer.Objectives`."""
+        z, pretext_loss = self.observe(x, training)
         x1, z1 = self.regenerate(z, self.decoder1, training)
         x2, z2 = self.regenerate(z, self.decoder2, training)
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
-        rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1)
+        rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
         rec_2 = self.weigh(losses.reconstruction_loss, x, x2, z, z2)
         adv = self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
-        w = self.phase_weight
-        return [
-            Objective(rec_1, w * rec_1, losses.ede1_loss(rec_1, adv, w)),
-            Objective(rec_2, w * rec_2, losses.ede2_loss(rec_2, adv, w)),
-        ]
+        return Objectives([rec_1, rec_2], adv)
 
-    def score_terms(self, x):
+    def score_terms(self, x, training=False):
         """The terms of Equation (8) for a batch in [-1, 1], by name, and the reconstruction that
-        the anomaly map shows. Batch normalization in inference mode, always."""
-        z = self.encoder1(x, training=False)
-        x2, z2 = self.regenerate(z, self.decoder2, training=False)
-        x2p, z2p = self.regenerate(z2, self.decoder1, training=False)
+        the anomaly map shows. Scores use inference mode; `training` is for audits of what batch
+        statistics would do."""
+        z = self.encoder1(x, training=training)
+        x2, z2 = self.regenerate(z, self.decoder2, training)
+        x2p, z2p = self.regenerate(z2, self.decoder1, training)
         if self.score == "image":
             first = {"x_x2p": losses.distance(x, x2p, self.norm)}
         else:
             first = {"z_z2": losses.distance(z, z2, self.norm)}
         return {**first, "z_z2p": losses.distance(z, z2p, self.norm)}, x2
 
+    def view_terms(self, x, training=False):
+        """The pretext's terms of the score for a batch in [-1, 1], each a mean over the views, by
+        name; and the codes that they are made of, `(n, K, d)`."""
+        k = self.views.n_views
+        z, features = self._observer(self.views.all_views(x), training=training)
+        log_p = ops.reshape(self.views(features), (-1, k, k))
+        pooled = ops.mean(ops.cast(features, "float32"), axis=(1, 2))
+        codes = {
+            "latent": ops.reshape(z, (-1, k, z.shape[-1])),
+            "features": ops.reshape(pooled, (-1, k, pooled.shape[-1])),
+        }
+        terms = {
+            "pretext": -ops.mean(ops.diagonal(log_p, axis1=1, axis2=2), axis=-1),
+            "latent_distance": self.densities["latent"](codes["latent"]),
+            "feature_distance": self.densities["features"](codes["features"]),
+        }
+        return terms, codes
+
+    def term_trust(self, terms):
+        """How far each term can be trusted, 0 to 1, by its values on held-out normal images.
+
+        A view that looks like another (a ring, turned) cannot be named: the pretext's term counts
+        by the share of the K views' uncertainty that the head takes away.
+        """
+        chance = math.log(self.views.n_views)
+        skill = max(0.0, 1 - float(terms["pretext"].mean()) / chance)
+        return [skill if name == "pretext" else 1.0 for name in terms]
+
     def get_config(self):
         return {**self._config, "image_shape": list(self.image_shape), "name": self.name}
-
-
-def _check_choice(argument, value, allowed):
-    if value not in allowed:
-        raise InputError(
-            f"`{argument}` must be one of {', '.join(allowed)}. Received: {argument}={value!r}"
-        )
-
-
-def _check_range(argument, fits, value, expected):
-    if not fits:
-        raise InputError(f"`{argument}` must be {expected}. Received: {argument}={value}")
-
-
-def _check_precision():
-    policy = keras.config.dtype_policy()
-    if policy.compute_dtype == "float16":
-        raise InputError(
-            "The policy 'mixed_float16' is not supported: its loss scaling serves one optimizer, "
-            "and EDE has two. Use 'mixed_bfloat16' or 'float32'. Received: "
-            f"dtype_policy={policy.name!r}"
-        )

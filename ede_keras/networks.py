@@ -23,11 +23,11 @@ def _check_sizes(image_size, channels):
         )
 
 
-def _block(x, convolution, normalize=True):
+def _block(x, convolution, normalize=True, name=None):
     x = convolution(x)
     if normalize:
         x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-    return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE)(x)
+    return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
 
 
 def _tanh(x):
@@ -50,7 +50,8 @@ def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder
 
     Returns:
         A `keras.Model` from `(n, image_size, image_size, channels)` in [-1, 1] to
-        `(n, latent_dim)` in (-1, 1).
+        `(n, latent_dim)` in (-1, 1). Its layer "features" is the last hidden map,
+        `(n, image_size / 8, image_size / 8, 4 · base_width)`.
 
     Reference: Section 3.2 and Figure 3.
     """
@@ -60,7 +61,7 @@ def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder
     x = _block(images, keras.layers.Conv2D(base_width, **strided), normalize=False)
     # No bias before a batch normalization, which subtracts it again.
     x = _block(x, keras.layers.Conv2D(2 * base_width, use_bias=False, **strided))
-    x = _block(x, keras.layers.Conv2D(4 * base_width, use_bias=False, **strided))
+    x = _block(x, keras.layers.Conv2D(4 * base_width, use_bias=False, **strided), name="features")
     x = keras.layers.Flatten()(keras.layers.Conv2D(latent_dim, image_size // 8)(x))
     return keras.Model(inputs=images, outputs=_tanh(x), name=name)
 

@@ -8,17 +8,22 @@ from ede_keras.errors import InputError
 
 # What an image gets whose score is no number (NaN pixels, overflow): broken, so anomalous.
 HIGHEST_SCORE = float(np.finfo("float32").max)
+UPPER_TAIL = 0.95
+LEAST_TRUST = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class AnomalyScore(keras.layers.Layer):
     """Equation (8), A(x) = Σ ω_k t_k over the terms t_k of an image, and Algorithm 2's decision.
 
-    The threshold φ is a weight, so it is saved and exported with the model. It is +inf until it
-    is set: nothing is anomalous before the model has seen what is normal.
+    Terms of different kinds can be put on one scale first: `fit` sets m_k and s_k of
+    A(x) = Σ ω_k (t_k − m_k) / s_k. Until then m_k is 0 and s_k is 1.
+
+    The threshold φ is a weight, so it is saved and exported with the model, as m and s are. It
+    is +inf until it is set: nothing is anomalous before the model has seen what is normal.
 
     Args:
-        weights: One number per term, ω1 and ω2 for Equation (8).
+        weights: One number ω_k per term.
 
     Call arguments:
         terms: One `(n,)` tensor per weight.
@@ -31,15 +36,37 @@ class AnomalyScore(keras.layers.Layer):
     def __init__(self, weights, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.term_weights = tuple(weights)
-        self.threshold = self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(np.inf),
-            trainable=False,
-            name="threshold",
-        )
+        n = len(self.term_weights)
+
+        def add(name, shape, value):
+            constant = keras.initializers.Constant(value)
+            return self.add_weight(shape, initializer=constant, trainable=False, name=name)
+
+        self.center = add("center", (n,), 0.0)
+        self.scale = add("scale", (n,), 1.0)
+        self.threshold = add("threshold", (), np.inf)
         self.built = True
 
+    def fit(self, terms, trust):
+        """Sets the terms' scale from held-out normal images.
+
+        m_k is their median and s_k how far the highest twentieth of them lies above it: what is
+        common among normal images adds nothing, and the unit is the width of their upper tail.
+
+        Args:
+            terms: One array `(n,)` per weight.
+            trust: A number from 0 to 1 per weight; the term counts so much less.
+        """
+        terms = np.stack(terms)
+        center = np.median(terms, axis=1)
+        width = np.quantile(terms, UPPER_TAIL, axis=1) - center
+        # A term that is the same for all normal images has no unit of its own.
+        width = np.where(width > 0, width, 1.0)
+        self.center.assign(center)
+        self.scale.assign(width / np.maximum(trust, LEAST_TRUST))
+
     def call(self, terms):
+        terms = [(t - self.center[k]) / self.scale[k] for k, t in enumerate(terms)]
         score = sum(weight * term for weight, term in zip(self.term_weights, terms, strict=True))
         score = ops.where(ops.isfinite(score), score, HIGHEST_SCORE)
         return score, ops.cast(score > self.threshold, "int32")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras import inputs, schedules
+from ede_keras import inputs, losses, schedules
 
 UPDATES = ("alternate", "joint")
 # Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
@@ -16,20 +16,20 @@ PHASE2_UPDATES = {"all": (True, True), "decoders": (False, False), "ede2": (Fals
 _NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1. Leave them out."
 
 
-class Objective(NamedTuple):
-    """What one EDE minimizes, three scalars; without a phase 2 they are the same."""
+class Objectives(NamedTuple):
+    """What a batch says of the EDEs, in scalars."""
 
-    reconstruction: Any  # Equation (1) or (2)
-    phase1: Any  # the same with its weight, the first summand of Equation (6) or (7)
-    loss: Any  # both phases, Equation (6) or (7)
+    reconstructions: list  # Equations (1) and (2), one per EDE
+    adversarial: Any = 0.0  # Equation (3); 0 without a phase 2
 
 
 class TwoPhaseTrainer(keras.Model):
     """The training of `EDE` and its variants; they say what is minimized, this says how.
 
     A subclass has the attributes `update`, `phase2_updates`, `schedule`, `phase_floor`,
-    `image_shape`, `preprocessor`, `epoch` (a weight), `encoders` and `decoders` (lists of
-    networks), and the method `objectives(x, training)`, one `Objective` per decoder.
+    `image_shape`, `preprocessor`, `epoch` (a weight) and `decoders` (a list), and the methods
+    `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; and `objectives(x, training)`,
+    which gives `Objectives`.
     """
 
     def compile(
@@ -95,7 +95,7 @@ class TwoPhaseTrainer(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def _ede_variables(self, i):
-        networks = [*self.encoders, self.decoders[i]]
+        networks = self.ede_networks(i)
         return [variable for network in networks for variable in network.trainable_variables]
 
     def set_epoch(self, n):
@@ -152,7 +152,7 @@ class TwoPhaseTrainer(keras.Model):
     def _step(self, x, edes):
         with tf.GradientTape(persistent=True) as tape:
             objectives = self.objectives(x, training=True)
-        gradients = [self._gradients(tape, i, objectives[i]) for i in edes]
+        gradients = self._gradients(tape, objectives, edes)
         del tape
         # TensorFlow may update a weight in place while an operation that does not lead to that
         # weight's own gradient still reads it: no update before every gradient is there.
@@ -161,18 +161,40 @@ class TwoPhaseTrainer(keras.Model):
                 self._optimizers()[i].apply(gradient, self._ede_variables(i))
         self._track(objectives, edes, tf.shape(x)[0])
 
-    def _gradients(self, tape, i, objective):
-        variables = self._ede_variables(i)
-        # Optimizers add up the replicas' gradients; the loss is a mean over the whole batch.
+    def _gradients(self, tape, objectives, edes):
+        """Of each EDE's loss by its variables, put together from those of rec_i and adv: so adv
+        is differentiated once for both, and only by what phase 2 moves."""
+        # Optimizers add up the replicas' gradients; a loss is a mean over the whole batch.
         share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
+        adversarial = [[] for _ in edes]
+        if tf.is_tensor(objectives.adversarial):
+            moved = [self._phase2_variables(i) for i in edes]
+            adversarial = tape.gradient(objectives.adversarial, moved, output_gradients=share)
+        gradients = []
+        for i, by_phase2 in zip(edes, adversarial, strict=True):
+            by_phase1 = tape.gradient(
+                objectives.reconstructions[i], self._ede_variables(i), output_gradients=share
+            )
+            # What phase 2 does not move are the first variables, those before the decoder's.
+            by_phase2 = [0.0] * (len(by_phase1) - len(by_phase2)) + by_phase2
+            gradients.append(
+                # adv does not know of the pretext's head, and has no gradient there.
+                [
+                    self._weigh_phases(i, phase1, 0.0 if phase2 is None else phase2)
+                    for phase1, phase2 in zip(by_phase1, by_phase2, strict=True)
+                ]
+            )
+        return gradients
+
+    def _phase2_variables(self, i):
         if PHASE2_UPDATES[self.phase2_updates][i]:
-            return tape.gradient(objective.loss, variables, output_gradients=share)
-        n_decoder = len(self.decoders[i].trainable_variables)
-        encoders, decoder = variables[:-n_decoder], variables[-n_decoder:]
-        return [
-            *tape.gradient(objective.phase1, encoders, output_gradients=share),
-            *tape.gradient(objective.loss, decoder, output_gradients=share),
-        ]
+            return self._ede_variables(i)
+        return self.decoders[i].trainable_variables
+
+    def _weigh_phases(self, i, reconstruction, adversarial):
+        """Equation (6) or (7), of losses or of their gradients, in which they are linear."""
+        equation = (losses.ede1_loss, losses.ede2_loss)[i]
+        return equation(reconstruction, adversarial, self.phase_weight)
 
     def test_step(self, data):
         """The same losses on held-out normal images, in inference mode."""
@@ -183,11 +205,12 @@ class TwoPhaseTrainer(keras.Model):
 
     def _track(self, objectives, edes, n):
         loss, *ede_losses = self._means
+        reconstructions, adversarial = objectives
         if 0 in edes:
-            reconstruction = sum(objective.reconstruction for objective in objectives)
-            loss.update_state(reconstruction, sample_weight=n)
+            loss.update_state(sum(reconstructions), sample_weight=n)
         for i in edes:
-            ede_losses[i].update_state(objectives[i].loss, sample_weight=n)
+            ede_loss = self._weigh_phases(i, reconstructions[i], adversarial)
+            ede_losses[i].update_state(ede_loss, sample_weight=n)
 
     @property
     def metrics(self):

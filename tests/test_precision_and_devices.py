@@ -69,6 +69,7 @@ def test_float16_is_refused(policy, build):
         build()
 
 
+@pytest.mark.slow
 def test_mirrored_strategy_on_two_logical_devices(tmp_path, run_python):
     (tmp_path / "two.py").write_text(TWO_DEVICES)
     assert "equal on two devices" in run_python(tmp_path / "two.py").stdout

@@ -1,0 +1,100 @@
+"""Two ways to fool oneself, measured: what they would add to a result, never a result.
+
+  python -m benchmarks.audit --dataset=mnist --protocol=official --classes=2,8
+
+Trains as train.py does and scores the same weights in three ways: as the tables do; with the batch
+statistics of test batches that hold normal or anomalous images alone, for a batch normalization
+left in training mode reads the labels off its neighbours; and at the epoch that the test set's own
+AUROC would have chosen. `python -m benchmarks.accuracy --report` puts the lines into README.
+"""
+
+import keras
+import numpy as np
+from absl import app, flags
+from sklearn.metrics import roc_auc_score
+
+from benchmarks import tables
+from ede_keras import EDE, command, recipes
+from ede_keras.datasets import load_dataset
+from ede_keras.pipeline import make_train_dataset
+from ede_keras.protocols import make_split
+
+flags.DEFINE_string("dataset", "digits", "As for train.py.")
+flags.DEFINE_string("data_dir", None, "As for train.py.")
+flags.DEFINE_string("protocol", None, "As for train.py.")
+flags.DEFINE_list("classes", ["2"], "Normal classes, integer labels.")
+flags.DEFINE_integer("seed", 0, "As for train.py.")
+flags.DEFINE_enum("recipe", "default", recipes.RECIPES, "As for train.py.")
+flags.DEFINE_integer("epochs", None, "As for train.py.", lower_bound=1)
+flags.DEFINE_string("results", str(tables.RESULTS / "audit/audit.jsonl"), "Lines go here.")
+
+FLAGS = flags.FLAGS
+TEST_BATCH_SIZE = 64
+
+
+class TestAuroc(keras.callbacks.Callback):
+    """The AUROC on the test set after every epoch: what nobody may choose an epoch by."""
+
+    def __init__(self, split):
+        super().__init__()
+        self.split = split
+        self.aurocs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.calibrate(self.split.x_train, held_out=self.split.x_val)
+        scores = self.model.combine_terms(self.model.compute_terms(self.split.x_test))
+        self.aurocs.append(float(roc_auc_score(self.split.y_test, scores)))
+
+
+def score_by_batch_statistics(model, split):
+    """AUROC of the test images, sorted by label, scored in training mode batch by batch."""
+    order = np.argsort(split.y_test, kind="stable")
+    scores = []
+    for begin in range(0, len(order), TEST_BATCH_SIZE):
+        x = model.preprocessor(split.x_test[order[begin : begin + TEST_BATCH_SIZE]])
+        terms, _ = model.score_terms(x, training=True)
+        if model.views:
+            terms.update(model.view_terms(x, training=True)[0])
+        scores.append(model.combine_terms(terms))
+    return float(roc_auc_score(split.y_test[order], np.concatenate(scores)))
+
+
+def audit(dataset, normal):
+    """The line of one class."""
+    split = make_split(dataset, FLAGS.protocol, normal, FLAGS.seed)
+    command.set_determinism(FLAGS.seed, deterministic=True)
+    _, training = recipes.get_recipe(FLAGS.recipe)
+    model = EDE.from_recipe(FLAGS.recipe, split.x_train.shape[1:])
+    data, steps = make_train_dataset(
+        split.x_train, training["batch_size"], FLAGS.seed, min_steps=training["min_steps"]
+    )
+    watcher = TestAuroc(split)
+    epochs = FLAGS.epochs or training["epochs"]
+    model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=[watcher], verbose=2)
+    best = int(np.argmax(watcher.aurocs))
+    return {
+        "dataset": dataset.name,
+        "protocol": FLAGS.protocol or dataset.default_protocol,
+        "normal": normal,
+        "seed": FLAGS.seed,
+        "recipe": FLAGS.recipe,
+        "variant": "full",
+        "epochs": epochs,
+        "auroc": watcher.aurocs[-1],
+        "auroc_by_test_epoch": watcher.aurocs[best],
+        "test_epoch": best + 1,
+        "auroc_by_batch_statistics": score_by_batch_statistics(model, split),
+    }
+
+
+def main(argv):
+    del argv
+    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir)
+    for normal in FLAGS.classes:
+        line = audit(dataset, int(normal))
+        tables.append_line(FLAGS.results, line)
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)

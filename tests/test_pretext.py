@@ -1,0 +1,157 @@
+"""The views, what the head learns of them, and what they add to a model."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ede_keras import losses, scoring
+from ede_keras.errors import InputError
+from ede_keras.pretext import TRANSFORMATIONS, GeometricPretext
+from ede_keras.variants import VARIANTS
+
+
+def make_views(name="rotations", size=8):
+    views = GeometricPretext(name, size)
+    views.build((None, 2, 2, 3))
+    return views
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(0).uniform(-1, 1, (5, 8, 8, 3)).astype("float32")
+
+
+def test_rotations_are_numpys(pictures):
+    every = np.asarray(make_views().all_views(pictures)).reshape(5, 4, 8, 8, 3)
+    for turns in range(4):
+        np.testing.assert_array_equal(every[:, turns], np.rot90(pictures, turns, axes=(1, 2)))
+
+
+def test_shifts_move_what_is_seen(pictures):
+    every = np.asarray(make_views("rotations_and_shifts").all_views(pictures))
+    every = every.reshape(5, 16, 8, 8, 3)
+    np.testing.assert_array_equal(every[:, 0], pictures)
+    # A quarter of 8 pixels: to the right, to the left, down; the edge is mirrored.
+    np.testing.assert_array_equal(every[:, 4, :, 2:], pictures[:, :, :-2])
+    np.testing.assert_array_equal(every[:, 4, :, :2], pictures[:, :, 1::-1])
+    np.testing.assert_array_equal(every[:, 8, :, :-2], pictures[:, :, 2:])
+    np.testing.assert_array_equal(every[:, 12, :-2], pictures[:, 2:])
+    np.testing.assert_array_equal(every[:, 6], np.rot90(every[:, 4], 2, axes=(1, 2)))
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_a_chosen_view_is_one_of_all(pictures, name):
+    views = make_views(name)
+    every = np.asarray(views.all_views(pictures)).reshape(5, views.n_views, 8, 8, 3)
+    which = np.array([0, 3, 1, 2, 3], "int32")
+    np.testing.assert_array_equal(views.view(pictures, which), every[np.arange(5), which])
+
+
+def test_every_view_is_another(pictures):
+    every = np.asarray(make_views("rotations_and_shifts").all_views(pictures[:1]))
+    assert len(np.unique(every.reshape(16, -1), axis=0)) == 16
+
+
+def test_the_head_gives_log_likelihoods(pictures):
+    log_p = np.asarray(make_views()(pictures[:, :2, :2]))
+    assert log_p.shape == (5, 4)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_wrong_transformations_are_refused(build):
+    with pytest.raises(InputError, match="none, rotations, rotations_and_shifts"):
+        build(pretext="somersaults")
+
+
+def test_the_loss_is_the_smoothed_cross_entropy_of_the_dealt_views(build, images):
+    """Epoch 1: image i is seen in view (i + 1) mod K; the cross-entropy is added to rec_1."""
+    model = build(pretext="rotations", pretext_weight=3.0, fixed_latent_target=True)
+    x = model.preprocessor(images)
+    turned = np.stack([np.rot90(image, (i + 1) % 4) for i, image in enumerate(np.asarray(x))])
+    z = model.encoder1(turned, training=False)
+    features = keras.Model(
+        model.encoder1.inputs, model.encoder1.get_layer("features").output
+    ).predict(turned, verbose=0)
+    kernel, bias = (weight.numpy() for weight in model.views.head.weights)
+    logits = features.reshape(len(features), -1) @ kernel + bias
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    own = np.mean([row[(i + 1) % 4] for i, row in enumerate(log_p)])
+    entropy = -(0.9 * own + 0.1 * log_p.mean())
+    x1 = model.decoder1(z, training=False)
+    # The image as it is, not its view, is to be restored.
+    rec_1 = losses.reconstruction_loss(x, x1, z, model.encoder2(x1, training=False), 50.0, 1.0)
+    found = model.objectives(x, training=False).reconstructions
+    np.testing.assert_allclose(found[0], float(rec_1) + 3.0 * entropy, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_learns_to_name_views(build, images, variant):
+    corners = images.copy()
+    corners[:, :4, :4] = 255  # upright is where the bright corner is above left
+    model = build(
+        VARIANTS[variant],
+        pretext="rotations",
+        memory_size=20,
+        compile_arguments={"optimizer": keras.optimizers.Adam(1e-2), "run_eagerly": True},
+    )
+    head = [weight.numpy() for weight in model.views.trainable_variables]
+    assert len(head) == 2
+    before = model.compute_terms(corners)["pretext"].mean()
+    model.fit(corners, batch_size=10, epochs=4, verbose=0)
+    assert model.compute_terms(corners)["pretext"].mean() < before * 0.8
+    model.calibrate(corners[:50], held_out=corners[50:])
+    terms = model.compute_terms(images)
+    assert list(terms)[-3:] == ["pretext", "latent_distance", "feature_distance"]
+    assert len(terms) == len(model.score_weights)
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0)["score"], model.combine_terms(terms), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_score_by_hand(build, images):
+    """Median and upper tail of held-out terms, the pretext's counted by the head's skill."""
+    model = build(pretext="rotations", memory_size=10, omega1=0.3)
+    held_out = model.calibrate(images[:40], held_out=images[40:])
+    skill = max(0, 1 - held_out["pretext"].mean() / np.log(4))
+    weights = {"z_z2": 0.25 * 0.3, "z_z2p": 0.25 * 0.7, "pretext": max(skill, scoring.LEAST_TRUST)}
+    expected = 0
+    for name, terms in model.compute_terms(images).items():
+        width = np.quantile(held_out[name], 0.95) - np.median(held_out[name])
+        expected += weights.get(name, 1) * (terms - np.median(held_out[name])) / width
+    found = model.predict(images, verbose=0)
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-3, atol=1e-2)
+    assert (found["label"] == (found["score"] > model.threshold)).all()
+
+
+def test_a_pretext_that_says_nothing_does_not_count(build):
+    """Flat images look the same from everywhere: the head cannot name their views."""
+    flat = np.full((60, 8, 8, 1), 100, np.uint8)
+    flat += np.random.default_rng(0).integers(0, 9, (60, 1, 1, 1), dtype=np.uint8)
+    model = build(pretext="rotations", memory_size=10)
+    model.fit(flat, batch_size=20, epochs=3, verbose=0)
+    trust = model.term_trust(model.compute_terms(flat))
+    assert trust[2] < 0.05 and trust[:2] + trust[3:] == [1.0] * 4
+
+
+def test_saved_with_memory_and_scale(build, images, tmp_path):
+    model = build(pretext="rotations", memory_size=30)
+    model.calibrate(images[:50], held_out=images[50:])
+    scores = model.predict(images, verbose=0)["score"]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0)["score"], scores)
+    model.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    served = exported.serve(images.astype("float32"))
+    np.testing.assert_allclose(served["score"], scores, rtol=1e-3, atol=1e-3)
+
+
+def test_set_aside_images_are_not_remembered(build, images):
+    """Without `held_out` a fifth sets the scale: its distances would be 0 if it were known."""
+    model = build(pretext="rotations", memory_size=100)
+    noise = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1), dtype=np.uint8)
+    terms = model.calibrate(noise)
+    assert len(terms["latent_distance"]) == 6 and (terms["latent_distance"] > 0.1).all()
+    with pytest.raises(InputError, match="at least 2 normal images"):
+        model.calibrate(images[:1], held_out=images[1:])
