@@ -42,7 +42,7 @@ class TestAuroc(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.calibrate(self.split.x_train, held_out=self.split.x_val)
-        scores = self.model.combine_terms(self.model.compute_terms(self.split.x_test))
+        scores = self.model.combine_terms(self.model.compute_terms(self.split.x_test))[0]
         self.aurocs.append(float(roc_auc_score(self.split.y_test, scores)))
 
 
@@ -55,7 +55,7 @@ def score_by_batch_statistics(model, split):
         terms, _ = model.score_terms(x, training=True)
         if model.views:
             terms.update(model.view_terms(x, training=True)[0])
-        scores.append(model.combine_terms(terms))
+        scores.append(model.combine_terms(terms)[0])
     return float(roc_auc_score(split.y_test[order], np.concatenate(scores)))
 
 

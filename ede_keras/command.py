@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from absl import app
 
-from ede_keras import diagnosis, inputs
+from ede_keras import diagnosis
 from ede_keras.errors import InputError
 from ede_keras.files import write_csv, write_json
 from ede_keras.metrics import compute_metrics
@@ -51,13 +51,11 @@ def score_set(model, images):
     Returns:
         `(scores, labels, images_per_second)`.
     """
-    inputs.check_images(images, model.image_shape)
-    scorer = model.build_scorer()
-    scorer.predict(images[:SCORING_BATCH_SIZE], SCORING_BATCH_SIZE, verbose=0)
+    model.compute_terms(images[:SCORING_BATCH_SIZE], SCORING_BATCH_SIZE)
     began = time.perf_counter()
-    result = scorer.predict(images, SCORING_BATCH_SIZE, verbose=0)
+    scores, labels = model.combine_terms(model.compute_terms(images, SCORING_BATCH_SIZE))
     seconds = time.perf_counter() - began
-    return result["score"], result["label"], round(len(images) / seconds, 1)
+    return scores, labels, round(len(images) / seconds, 1)
 
 
 def write_scores(json_path, csv_path, ids, true_labels, scored, model, facts):

@@ -13,9 +13,10 @@ class AnomalyDetector(keras.Model):
     """The scoring half of `EDE` and its variants.
 
     A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
-    attributes `image_shape`, `contamination`, `preprocessor`, `encoder1`, the layer
-    `anomaly_score`, and two of the functional graph's tensors by name: `_terms`, of the score, and
-    `_codes`, of which `densities`, layers of the same names, keep those of normal images.
+    attributes `image_shape`, `contamination`, the layer `anomaly_score`, and of the functional
+    graph's tensors `_latents`, and by name `_terms`, of the score, and `_codes`, of which
+    `densities`, layers of the same names, keep those of normal images; and an empty dict,
+    `_predictors`.
     """
 
     warned = False  # that there is no threshold yet
@@ -67,22 +68,28 @@ class AnomalyDetector(keras.Model):
             A dict of float32 arrays `(n,)`; `combine_terms` makes scores of them.
         """
         inputs.check_images(images, self.image_shape)
-        terms = self._inner_model(self._terms).predict(images, batch_size, verbose=0)
+        terms = self._predict_inner("terms", self._terms, images, batch_size)
         return {name: terms[name] for name in self._terms}  # Keras sorts them
 
     def combine_terms(self, terms):
-        """Equation (8) on the terms that `compute_terms` gives: float32 scores `(n,)`."""
-        score, _ = self.anomaly_score([terms[name] for name in self._terms])
-        return np.asarray(score)
+        """Equation (8) and Algorithm 2's decision on the terms that `compute_terms` gives.
 
-    def build_scorer(self):
-        """Builds a model of `score` and `label` alone, for sets too large for their maps."""
-        return self._inner_model({name: self.output[name] for name in ("score", "label")})
+        Returns:
+            `(scores, labels)`, float32 and int32 `(n,)`, as `predict` gives them; without the
+            maps, which a large set has no room for.
+        """
+        score, label = self.anomaly_score([terms[name] for name in self._terms])
+        return np.asarray(score), np.asarray(label)
 
-    def _inner_model(self, outputs):
-        model = keras.Model(inputs=self.inputs, outputs=outputs)
-        model.compile(jit_compile=self.jit_compile)
-        return model
+    def _predict_inner(self, part, outputs, images, batch_size):
+        """Tensors of the functional graph for every image; `part` is their name."""
+        if part not in self._predictors:
+            model = keras.Model(inputs=self.inputs, outputs=outputs)
+            model.compile(jit_compile=self.jit_compile)
+            # Kept, for each one is traced anew. The method alone: Keras would take the model
+            # itself for a layer and save it.
+            self._predictors[part] = model.predict
+        return self._predictors[part](images, batch_size, verbose=0)
 
     def redecide(self, held_out_terms, omega1=None, contamination=None):
         """Builds the same detector with another decision, without training or images.
@@ -108,7 +115,7 @@ class AnomalyDetector(keras.Model):
         model = type(self).from_config(config)
         model.set_weights(self.get_weights())
         model.set_threshold(
-            scoring.normal_quantile(model.combine_terms(held_out_terms), model.contamination)
+            scoring.normal_quantile(model.combine_terms(held_out_terms)[0], model.contamination)
         )
         return model
 
@@ -135,7 +142,7 @@ class AnomalyDetector(keras.Model):
         terms = self.compute_terms(held_out)
         if self.densities:
             self.anomaly_score.fit(list(terms.values()), self.term_trust(terms))
-        scores = self.combine_terms(terms)
+        scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, self.encode(held_out))
         self.set_threshold(scoring.normal_quantile(scores, self.contamination))
         return terms
@@ -166,15 +173,14 @@ class AnomalyDetector(keras.Model):
                     "Expected at least 2 normal images to remember, and others held out. "
                     f"Received: {len(train_normals)}"
                 )
-        codes = self._inner_model(self._codes).predict(train_normals, verbose=0)
+        codes = self._predict_inner("codes", self._codes, train_normals, batch_size=32)
         for name, density in self.densities.items():
             density.fit(codes[name])
 
     def encode(self, images, batch_size=256):
         """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""
         inputs.check_images(images, self.image_shape)
-        latents = self.encoder1(self.preprocessor(self.inputs[0]), training=False)
-        return self._inner_model(latents).predict(images, batch_size, verbose=0)
+        return self._predict_inner("latents", self._latents, images, batch_size)
 
     @property
     def threshold(self):

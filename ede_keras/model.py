@@ -168,6 +168,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         # === Functional model: Algorithm 2 ===
         images = keras.Input(image_shape, name="images")
         x = self.preprocessor(images)
+        self._latents = self.encoder1(x, training=False)
         self._terms, reconstruction = self.score_terms(x)
         if self.views:
             view_terms, self._codes = self.view_terms(x)
@@ -176,6 +177,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
         anomaly_map = ops.squeeze(networks.resize(residual, image_shape[:2]), axis=-1)
         outputs = {"score": anomaly_score, "label": label, "anomaly_map": anomaly_map}
+        self._predictors = {}
         super().__init__(inputs=images, outputs=outputs, name=name)
         self.epoch = self.add_weight(
             shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"

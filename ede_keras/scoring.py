@@ -99,5 +99,5 @@ def normal_quantile(scores, contamination):
         )
     descending = np.sort(np.asarray(scores, "float32"))[::-1]
     # The product of a decimal fraction and a count may fall just short of a whole number.
-    exceeding = int(np.floor(contamination * len(descending) + 1e-9))
+    exceeding = min(int(np.floor(contamination * len(descending) + 1e-9)), len(descending) - 1)
     return float(descending[exceeding])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ede_keras import scoring
@@ -28,6 +28,7 @@ def test_a_score_that_is_no_number_is_the_highest_finite_one():
     assert np.isfinite(score).all() and np.asarray(label).tolist() == [1, 1, 0]
 
 
+@example([0.0], 0.9999999999999999)
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50),
     st.floats(0, 1, exclude_max=True),
