@@ -13,9 +13,9 @@ class AnomalyDetector(keras.Model):
     """The scoring half of `EDE` and its variants.
 
     A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
-    attributes `image_shape`, `contamination`, the layer `anomaly_score`, and of the functional
-    graph's tensors `_latents`, and by name `_terms`, of the score, and `_codes`, of which
-    `densities`, layers of the same names, keep those of normal images; and an empty dict,
+    attributes `image_shape`, `contamination`, `memory_size`, the layers `anomaly_score` and
+    `views` (None without a pretext), of the functional graph's tensors `_latents`, and by name
+    `_terms`, of the score, and `_codes`, which `views` remembers; and an empty dict,
     `_predictors`.
     """
 
@@ -137,11 +137,11 @@ class AnomalyDetector(keras.Model):
         """
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
-        if self.densities:
+        if self.views:
             self._remember(train_normals)
         terms = self.compute_terms(held_out)
-        if self.densities:
-            self.anomaly_score.fit(list(terms.values()), self.term_trust(terms))
+        if self.views:
+            self.anomaly_score.fit(list(terms.values()), self.views.trust(terms))
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, self.encode(held_out))
         self.set_threshold(scoring.normal_quantile(scores, self.contamination))
@@ -162,7 +162,7 @@ class AnomalyDetector(keras.Model):
         return train_normals[~aside], train_normals[aside]
 
     def _remember(self, train_normals):
-        """Gives the densities the codes of normal images, no more than they remember."""
+        """Shows the pretext the codes of normal images, no more than it remembers."""
         inputs.check_images(train_normals, self.image_shape)
         if hasattr(train_normals, "__array__"):
             train_normals = np.asarray(train_normals)
@@ -174,8 +174,7 @@ class AnomalyDetector(keras.Model):
                     f"Received: {len(train_normals)}"
                 )
         codes = self._predict_inner("codes", self._codes, train_normals, batch_size=32)
-        for name, density in self.densities.items():
-            density.fit(codes[name])
+        self.views.remember(codes)
 
     def encode(self, images, batch_size=256):
         """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""

@@ -1,23 +1,18 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
-import math
-
 import keras
 from keras import ops
 
 from ede_keras import losses, networks, recipes, schedules, scoring
 from ede_keras.checks import check_choice, check_precision, check_range
-from ede_keras.density import NearestNormal
 from ede_keras.detector import AnomalyDetector
 from ede_keras.errors import InputError
-from ede_keras.pretext import TRANSFORMATIONS, GeometricPretext
+from ede_keras.pretext import TRANSFORMATIONS, VIEW_WEIGHTS, GeometricPretext
 from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objectives, TwoPhaseTrainer
 
 SCORES = ("latent", "image")
 PRETEXTS = ("none", *TRANSFORMATIONS)
-# What the pretext's terms weigh in the score: the views' negative log-likelihood and the distance
-# of their latent vectors and hidden maps to the nearest normal ones; and Equation (8) beside them.
-VIEW_WEIGHTS = {"pretext": 1.0, "latent_distance": 1.0, "feature_distance": 1.0}
+# What the terms of Equation (8) weigh beside the pretext's.
 WEIGHT_BESIDE_VIEWS = 0.25
 
 
@@ -153,13 +148,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             is_encoder = network.startswith("encoder")
             build = networks.build_encoder if is_encoder else networks.build_decoder
             setattr(self, network, build(*sizes, name=network))
-        self.views, self.densities = None, {}
+        self.views = None
         if pretext != "none":
-            self.views = GeometricPretext(pretext, self.image_size, name="views")
-            self.densities = {
-                "latent": NearestNormal(memory_size, name="latent_density"),
-                "features": NearestNormal(memory_size, name="feature_density"),
-            }
+            self.views = GeometricPretext(pretext, self.image_size, memory_size, name="views")
             features = self.encoder1.get_layer("features").output
             outputs = [self.encoder1.output, features]
             self._observer = keras.Model(self.encoder1.inputs, outputs, name="observer")
@@ -287,32 +278,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         return {**first, "z_z2p": losses.distance(z, z2p, self.norm)}, x2
 
     def view_terms(self, x, training=False):
-        """The pretext's terms of the score for a batch in [-1, 1], each a mean over the views, by
-        name; and the codes that they are made of, `(n, K, d)`."""
-        k = self.views.n_views
-        z, features = self._observer(self.views.all_views(x), training=training)
-        log_p = ops.reshape(self.views(features), (-1, k, k))
-        pooled = ops.mean(ops.cast(features, "float32"), axis=(1, 2))
-        codes = {
-            "latent": ops.reshape(z, (-1, k, z.shape[-1])),
-            "features": ops.reshape(pooled, (-1, k, pooled.shape[-1])),
-        }
-        terms = {
-            "pretext": -ops.mean(ops.diagonal(log_p, axis1=1, axis2=2), axis=-1),
-            "latent_distance": self.densities["latent"](codes["latent"]),
-            "feature_distance": self.densities["features"](codes["features"]),
-        }
-        return terms, codes
-
-    def term_trust(self, terms):
-        """How far each term can be trusted, 0 to 1, by its values on held-out normal images.
-
-        A view that looks like another (a ring, turned) cannot be named: the pretext's term counts
-        by the share of the K views' uncertainty that the head takes away.
-        """
-        chance = math.log(self.views.n_views)
-        skill = max(0.0, 1 - float(terms["pretext"].mean()) / chance)
-        return [skill if name == "pretext" else 1.0 for name in terms]
+        """The pretext's terms of the score for a batch in [-1, 1], and the codes that they are
+        made of: what `GeometricPretext` returns."""
+        return self.views(*self._observer(self.views.all_views(x), training=training))
 
     def get_config(self):
         return {**self._config, "image_shape": list(self.image_shape), "name": self.name}
