@@ -39,7 +39,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         latent_dim: Length of the latent vectors.
         image_size: Height and width the networks work at, a multiple of 8 from 16 up. Defaults
             to 16 for images of up to 16 pixels, to 32 for larger ones.
-        base_width: Filters of an encoder's first convolution.
+        base_width: Filters of an encoder's first convolution. Defaults to 16 for grey images, to
+            32 for colour images.
         image_weight, latent_weight: α and β.
         norm: "l1", mean absolute, or "l2", mean squared difference.
         schedule: w(n): "inverse_epoch", 1/n as printed, or "floored_inverse_epoch",
@@ -81,7 +82,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         image_shape,
         latent_dim=100,
         image_size=None,
-        base_width=32,
+        base_width=None,
         image_weight=50.0,
         latent_weight=1.0,
         norm="l1",
@@ -106,6 +107,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             )
         if image_size is None:
             image_size = 16 if max(image_shape[:2]) <= 16 else 32
+        if base_width is None:
+            base_width = 16 if image_shape[-1] == 1 else 32
         check_choice("norm", norm, losses.NORMS)
         check_choice("schedule", schedule, schedules.SCHEDULES)
         check_choice("update", update, UPDATES)

@@ -10,7 +10,7 @@ TRAINING_ARGUMENTS = ("learning_rate", "beta_1", "batch_size", "epochs", "min_st
 _NO_PRETEXT = {
     "image_size": None,
     "latent_dim": 32,
-    "base_width": 16,
+    "base_width": None,
     "image_weight": 50.0,
     "latent_weight": 1.0,
     "norm": "l2",

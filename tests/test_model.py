@@ -243,6 +243,8 @@ def test_omegas_sum_to_1(build):
 def test_default_network_sizes(build):
     assert build(image_shape=(8, 8, 1)).image_size == 16
     assert build(image_shape=(28, 28, 1)).image_size == 32
+    widths = [build(image_shape=(8, 8, c), base_width=None).base_width for c in (1, 3)]
+    assert widths == [16, 32]
     assert build(image_shape=(28, 28, 1), image_size=64).encoder1.input_shape == (None, 64, 64, 1)
 
 
