@@ -83,11 +83,18 @@ def find_line(lines, run):
     return found[0]
 
 
+def usable_cpus():
+    """Those that this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def versions():
     """Of what shapes a result."""
     packages = ("tensorflow", "keras", "numpy", "scikit-learn")
     found = {f"{name}_version": version(name) for name in packages}
-    return {**found, "python_version": platform.python_version(), "cpus": os.cpu_count()}
+    return {**found, "python_version": platform.python_version(), "cpus": usable_cpus()}
 
 
 def keep_roc(scores, run):
