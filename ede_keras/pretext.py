@@ -36,7 +36,7 @@ def _rotations_and_shifts(pixels):
 # What the terms weigh in the score: the views' negative log-likelihood, and the distance of their
 # latent vectors and of their pooled hidden maps to the nearest normal ones. On grey images any
 # weights do alike; on photographs the distances say less.
-VIEW_WEIGHTS = {"pretext": 3.0, "latent_distance": 1.0, "feature_distance": 1.0}
+VIEW_WEIGHTS = {"pretext": 2.0, "latent_distance": 1.0, "feature_distance": 1.0}
 
 # Each makes of the numbered pixels of a square image its K views; the first is the image itself.
 TRANSFORMATIONS = {"rotations": _rotations, "rotations_and_shifts": _rotations_and_shifts}
@@ -144,10 +144,11 @@ class GeometricPretext(keras.layers.Layer):
         """How far each term can be trusted, 0 to 1, by its values on held-out normal images.
 
         A view that looks like another (a ring, turned) cannot be named: the pretext's term counts
-        by the share of the K views' uncertainty that the head takes away.
+        less if the head takes away less than half of the uncertainty about the K views.
         """
-        skill = max(0.0, 1 - float(terms["pretext"].mean()) / math.log(self.n_views))
-        return [skill if name == "pretext" else 1.0 for name in terms]
+        skill = 1 - float(terms["pretext"].mean()) / math.log(self.n_views)
+        trust = min(max(2 * skill, 0.0), 1.0)
+        return [trust if name == "pretext" else 1.0 for name in terms]
 
     def get_config(self):
         return {

@@ -8,7 +8,6 @@ from ede_keras.errors import InputError
 
 # What an image gets whose score is no number (NaN pixels, overflow): broken, so anomalous.
 HIGHEST_SCORE = float(np.finfo("float32").max)
-UPPER_TAIL = 0.95
 LEAST_TRUST = 1e-3
 
 
@@ -50,20 +49,18 @@ class AnomalyScore(keras.layers.Layer):
     def fit(self, terms, trust):
         """Sets the terms' scale from held-out normal images.
 
-        m_k is their median and s_k how far the highest twentieth of them lies above it: what is
-        common among normal images adds nothing, and the unit is the width of their upper tail.
+        m_k is their mean and s_k their standard deviation.
 
         Args:
             terms: One array `(n,)` per weight.
             trust: A number from 0 to 1 per weight; the term counts so much less.
         """
-        terms = np.stack(terms)
-        center = np.median(terms, axis=1)
-        width = np.quantile(terms, UPPER_TAIL, axis=1) - center
+        terms = np.stack(terms).astype("float64")
+        deviation = terms.std(axis=1)
         # A term that is the same for all normal images has no unit of its own.
-        width = np.where(width > 0, width, 1.0)
-        self.center.assign(center)
-        self.scale.assign(width / np.maximum(trust, LEAST_TRUST))
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        self.center.assign(terms.mean(axis=1))
+        self.scale.assign(deviation / np.maximum(trust, LEAST_TRUST))
 
     def call(self, terms):
         terms = [(t - self.center[k]) / self.scale[k] for k, t in enumerate(terms)]

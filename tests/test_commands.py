@@ -101,18 +101,17 @@ def test_evaluate_repeats_the_run_to_the_last_digit(run_dir, run_command):
 
 
 def test_another_decision_without_training(run_dir, run_command, tmp_path):
-    """The terms of `calibration.csv` on the scale that their own upper tail gives them."""
+    """The terms of `calibration.csv` on the scale that they give themselves."""
     rows = read_rows(run_dir / "calibration.csv")
     terms = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     assert list(terms) == ["x_x2p", "z_z2p", "pretext", "latent_distance", "feature_distance"]
     flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path}")
     run_command("evaluate.py", *flags, "--omega1=0.2", "--contamination=0.5")
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
-    skill = max(1 - terms["pretext"].mean() / np.log(16), 1e-3)
+    trust = min(max(2 - 2 * terms["pretext"].mean() / np.log(16), 1e-3), 1)
     scores = 0
-    for values, weight in zip(terms.values(), (0.05, 0.2, skill, 1, 1), strict=True):
-        width = np.quantile(values, 0.95) - np.median(values)
-        scores += weight * (values - np.median(values)) / width
+    for values, weight in zip(terms.values(), (0.05, 0.2, 2 * trust, 1, 1), strict=True):
+        scores += weight * (values - values.mean()) / values.std()
     assert evaluation["threshold"] == pytest.approx(np.sort(scores)[::-1][16], rel=1e-3, abs=1e-4)
     before, after = (
         read_rows(path) for path in (run_dir / "scores.csv", tmp_path / "evaluation.csv")
