@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from commands import ROOT
 
-from benchmarks import simple, tables
+from benchmarks import figures, simple, tables
 from ede_keras.datasets import load_dataset
 from ede_keras.protocols import make_split
 from ede_keras.recipes import RECIPES, get_recipe
@@ -124,3 +124,30 @@ def test_committed_lines_are_of_the_recipes_as_they_are():
             assert {k: found[k] for k, v in expected.items() if v is not None} == {
                 k: v for k, v in expected.items() if v is not None
             }
+
+
+def test_bars_of_a_table_that_is_whole():
+    lines = [line(c, seed, 0.9 + seed / 50) for c in range(10) for seed in range(3)]
+    assert figures.draw_table(lines[:-3], "2") is None  # a class is missing
+    lines += [line(c, 0, 0.5, "paper") for c in range(10)]
+    (axis,) = figures.draw_table(lines, "2").axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["paper", "default"]
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.5, 0.92])
+    assert axis.get_title() == "mnist, official"
+
+
+def test_roc_curves_name_their_area(tmp_path):
+    path = tmp_path / "cifar10-deer-seed0.csv"
+    path.write_text("fpr,tpr\n0,0\n0.5,1\n1,1\n")
+    (axis,) = figures.draw_roc([path]).axes
+    assert axis.get_legend_handles_labels()[1] == ["cifar10 deer seed0: 0.750"]
+
+
+@pytest.mark.slow
+def test_an_audit_measures_both_mistakes(run_python, tmp_path):
+    results = tmp_path / "audit.jsonl"
+    run_python("-m", "benchmarks.audit", "--classes=2", "--epochs=2", f"--results={results}")
+    (found,) = tables.read_lines(results)
+    assert found["auroc_by_test_epoch"] >= found["auroc"] and found["test_epoch"] in (1, 2)
+    assert 0 <= found["auroc_by_batch_statistics"] <= 1
+    assert tables.render_audit([found]).count("\n") == 2
