@@ -67,9 +67,14 @@ class AnomalyDetector(keras.Model):
         Returns:
             A dict of float32 arrays `(n,)`; `combine_terms` makes scores of them.
         """
+        return self._terms_and_latents(images, batch_size)[0]
+
+    def _terms_and_latents(self, images, batch_size=256):
         inputs.check_images(images, self.image_shape)
-        terms = self._predict_inner("terms", self._terms, images, batch_size)
-        return {name: terms[name] for name in self._terms}  # Keras sorts them
+        outputs = {"terms": self._terms, "latents": self._latents}
+        found = self._predict_inner("terms", outputs, images, batch_size)
+        terms = {name: found["terms"][name] for name in self._terms}  # Keras sorts them
+        return terms, found["latents"]
 
     def combine_terms(self, terms):
         """Equation (8) and Algorithm 2's decision on the terms that `compute_terms` gives.
@@ -139,11 +144,11 @@ class AnomalyDetector(keras.Model):
             train_normals, held_out = self._set_aside(train_normals)
         if self.views:
             self._remember(train_normals)
-        terms = self.compute_terms(held_out)
+        terms, latents = self._terms_and_latents(held_out)
         if self.views:
             self.anomaly_score.fit(list(terms.values()), self.views.trust(terms))
         scores, _ = self.combine_terms(terms)
-        diagnosis.warn_if_collapsed(scores, self.encode(held_out))
+        diagnosis.warn_if_collapsed(scores, latents)
         self.set_threshold(scoring.normal_quantile(scores, self.contamination))
         return terms
 
