@@ -146,3 +146,19 @@ def write_folder(folder, layout="mvtec", n=6, size=32, channels=3, ending=".png"
         for i, image in enumerate(images):
             write_image(Path(folder, sub, f"{i:03d}{ending}"), image)
     return Path(folder)
+
+
+def assert_same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+class Touch:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
