@@ -16,7 +16,7 @@ import keras
 from absl import flags
 
 from ede_keras import command, recipes
-from ede_keras.callbacks import EpochCheckpoint
+from ede_keras.callbacks import CtrlC, EpochCheckpoint
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, write_csv
@@ -86,8 +86,8 @@ def build_model(image_shape):
     return model, training
 
 
-def build_callbacks(work, checkpoint):
-    callbacks = [checkpoint]
+def build_callbacks(work, *callbacks):
+    callbacks = list(callbacks)
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(work / "logs", write_graph=False))
     else:
@@ -108,15 +108,16 @@ def train(model, training, split, work):
     dataset, steps = make_train_dataset(
         split.x_train, training["batch_size"], FLAGS.seed, initial_epoch, training["min_steps"]
     )
-    model.fit(
-        dataset,
-        steps_per_epoch=steps,
-        initial_epoch=initial_epoch,
-        epochs=training["epochs"],
-        validation_data=split.x_val,
-        callbacks=build_callbacks(work, checkpoint),
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    with CtrlC() as ctrl_c:
+        model.fit(
+            dataset,
+            steps_per_epoch=steps,
+            initial_epoch=initial_epoch,
+            epochs=training["epochs"],
+            validation_data=split.x_val,
+            callbacks=build_callbacks(work, checkpoint, ctrl_c),
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
     return model, checkpoint.seconds
 
 

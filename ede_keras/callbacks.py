@@ -1,5 +1,6 @@
 """Keras callbacks of the training command."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -47,3 +48,32 @@ class EpochCheckpoint(keras.callbacks.Callback):
         write_csv(self.directory / "history.csv", columns)
         with atomic_path(self.directory / "last.keras") as path:
             self.model.save(path)
+
+
+class CtrlC(keras.callbacks.Callback):
+    """Ends training after Ctrl-C, by `KeyboardInterrupt`, even if Python lost that.
+
+    Python raises it wherever the main thread happens to be, and drops it again if that is a
+    destructor or a function that C calls. A context manager: within it Ctrl-C does what it does
+    elsewhere and is remembered as well, and the batch that runs is the last. Where Ctrl-C is
+    ignored, as in a shell's background job, it stays so.
+    """
+
+    pressed = False
+
+    def __enter__(self):
+        self._handler = signal.getsignal(signal.SIGINT)
+        if self._handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._remember)
+        return self
+
+    def __exit__(self, *exception):
+        signal.signal(signal.SIGINT, self._handler)
+
+    def _remember(self, signum, frame):
+        self.pressed = True
+        self._handler(signum, frame)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.pressed:
+            raise KeyboardInterrupt
