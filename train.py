@@ -69,6 +69,8 @@ RECIPE_FLAGS = (
     flags.DEFINE_float("omega1", None, "Weight of that term.", 0.0, 1.0),
     flags.DEFINE_enum("pretext", None, PRETEXTS, "What E1 sees of an image in training."),
     flags.DEFINE_float("pretext_weight", None, "lambda, of the pretext's loss.", 0.0),
+    flags.DEFINE_integer("pretext_views", None, "Views of an image in a step.", lower_bound=1),
+    flags.DEFINE_bool("mirror", None, "Mirrors every other image of a training batch."),
     flags.DEFINE_integer("memory_size", None, "Normal codes remembered.", lower_bound=1),
 )
 FLAGS = flags.FLAGS

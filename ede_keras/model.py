@@ -59,7 +59,12 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             view of it, a head names the view by what E1 makes of it, and the score has terms
             more (`VIEW_WEIGHTS`), all brought to one scale by `calibrate`.
         pretext_weight: λ of the head's cross-entropy, which is added to rec_1, Equation (1).
+        pretext_views: Views of each image that the head names in a step, 1 or more; the EDEs
+            restore the image from the first. The head learns slowest, and a view costs E1 alone.
         memory_size: Normal images whose codes the pretext's terms remember.
+        mirror: Whether every other image of a training batch is mirrored left to right; None, as
+            in the default recipe: colour images are, for a photograph's mirror image is as
+            normal. Not so with parts that have a left and a right form.
         contamination: Share of held-out normal images that the threshold may call anomalous,
             in [0, 1).
         name: Name of the model.
@@ -95,7 +100,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         omega1=0.5,
         pretext="none",
         pretext_weight=0.5,
+        pretext_views=1,
         memory_size=4096,
+        mirror=False,
         contamination=0.05,
         name=None,
     ):
@@ -109,6 +116,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             image_size = 16 if max(image_shape[:2]) <= 16 else 32
         if base_width is None:
             base_width = 16 if image_shape[-1] == 1 else 32
+        if mirror is None:
+            mirror = image_shape[-1] == 3
         check_choice("norm", norm, losses.NORMS)
         check_choice("schedule", schedule, schedules.SCHEDULES)
         check_choice("update", update, UPDATES)
@@ -117,6 +126,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         check_choice("pretext", pretext, PRETEXTS)
         check_range("phase_floor", 0 <= phase_floor <= 1, phase_floor, "from 0 to 1")
         check_range("omega1", 0 <= omega1 <= 1, omega1, "from 0 to 1")
+        check_range("pretext_views", pretext_views >= 1, pretext_views, "at least 1")
         check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
         check_precision()
 
@@ -138,7 +148,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             "omega1": omega1,
             "pretext": pretext,
             "pretext_weight": pretext_weight,
+            "pretext_views": pretext_views,
             "memory_size": memory_size,
+            "mirror": mirror,
             "contamination": contamination,
         }
         for argument, value in self._config.items():
@@ -234,17 +246,28 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         head = [self.views] if self.views and i == 0 else []
         return [*self.encoders, *head, self.decoders[i]]
 
+    def augment(self, x):
+        """A training batch in [-1, 1] as it is learned from."""
+        if not self.mirror:
+            return x
+        # Batches are shuffled, so which images are the odd ones is chance enough.
+        odd = ops.arange(ops.shape(x)[0]) % 2 == 1
+        return ops.where(odd[:, None, None, None], ops.flip(x, axis=2), x)
+
     def observe(self, x, training):
-        """E1 on a batch in [-1, 1]: `(z, λ · cross-entropy)`, z of the views if there are any."""
+        """E1 on a batch in [-1, 1]: `(z, λ · cross-entropy)`, z of a view of each image if there
+        are views."""
         if not self.views:
             return self.encoder1(x, training=training), 0.0
         # The views are dealt in turn, evenly; from batch to batch the turn begins elsewhere, for
         # data that come in the same order in every epoch.
         began = self.epoch + (self.optimizer.iterations if training else 0)
-        which = ops.arange(ops.shape(x)[0]) + ops.cast(began, "int32")
-        which = which % self.views.n_views
-        z, features = self._observer(self.views.view(x, which), training=training)
-        return z, self.pretext_weight * self.views.loss(features, which)
+        n = ops.shape(x)[0]
+        which = ops.arange(self.pretext_views)[:, None] + ops.arange(n) + ops.cast(began, "int32")
+        which = ops.reshape(which, (-1,)) % self.views.n_views
+        images = ops.tile(x, (self.pretext_views, 1, 1, 1))
+        z, features = self._observer(self.views.view(images, which), training=training)
+        return z[:n], self.pretext_weight * self.views.loss(features, which)
 
     def regenerate(self, z, decoder, training):
         """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""

@@ -36,7 +36,7 @@ def _rotations_and_shifts(pixels):
 # What the terms weigh in the score: the views' negative log-likelihood, and the distance of their
 # latent vectors and of their pooled hidden maps to the nearest normal ones. On grey images any
 # weights do alike; on photographs the distances say less.
-VIEW_WEIGHTS = {"pretext": 2.0, "latent_distance": 1.0, "feature_distance": 1.0}
+VIEW_WEIGHTS = {"pretext": 3.0, "latent_distance": 1.0, "feature_distance": 1.0}
 
 # Each makes of the numbered pixels of a square image its K views; the first is the image itself.
 TRANSFORMATIONS = {"rotations": _rotations, "rotations_and_shifts": _rotations_and_shifts}

@@ -21,6 +21,7 @@ _NO_PRETEXT = {
     "fixed_latent_target": True,
     "score": "image",
     "omega1": 0.9,
+    "mirror": None,
     "learning_rate": 1e-3,
     "beta_1": 0.5,
     "batch_size": 64,
@@ -45,6 +46,7 @@ RECIPES = {
         "fixed_latent_target": False,
         "score": "latent",
         "omega1": 0.5,
+        "mirror": False,
         "learning_rate": 2e-4,
         "beta_1": 0.5,
         "batch_size": 64,
@@ -59,6 +61,7 @@ RECIPES = {
         "epochs": 8,
         "pretext": "rotations_and_shifts",
         "pretext_weight": 6.0,
+        "pretext_views": 4,
         "memory_size": 4096,
     },
 }

@@ -28,8 +28,8 @@ class TwoPhaseTrainer(keras.Model):
 
     A subclass has the attributes `update`, `phase2_updates`, `schedule`, `phase_floor`,
     `image_shape`, `preprocessor`, `epoch` (a weight) and `decoders` (a list), and the methods
-    `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; and `objectives(x, training)`,
-    which gives `Objectives`.
+    `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; `augment(x)`, a training batch
+    as it is learned from; and `objectives(x, training)`, which gives `Objectives`.
     """
 
     def compile(
@@ -137,7 +137,7 @@ class TwoPhaseTrainer(keras.Model):
         """One batch. "joint": one forward, both EDEs' gradients at the same weights, then both
         optimizers (Algorithm 1 as printed). "alternate": EDE1's step, then, from a fresh
         forward, EDE2's."""
-        x = self._images(data)
+        x = self.augment(self._images(data))
         edes = range(len(self.decoders))
         for together in [edes] if self.update == "joint" else [[i] for i in edes]:
             self._step(x, together)

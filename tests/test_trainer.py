@@ -340,3 +340,32 @@ def test_divergence_is_said(build, images):
 def test_fit_refuses_wrong_images(build, images):
     with pytest.raises(InputError, match=r"\(n, 8, 8, 1\).*Received: \(70, 4, 4, 1\)"):
         build().fit(images[:, ::2, ::2])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_images_alone_are_mirrored_if_the_model_may_choose(build, channels):
+    shape = (8, 8, channels)
+    assert build(image_shape=shape, mirror=None).mirror is (channels == 3)
+    assert build(image_shape=shape).mirror is False
+
+
+def test_every_other_image_of_a_batch_is_mirrored(build, images):
+    """What is learned from; what is scored and validated is as it came."""
+    x = build().preprocessor(images[:5])
+    found = np.asarray(build(mirror=True).augment(x))
+    np.testing.assert_array_equal(found[::2], x[::2])
+    np.testing.assert_array_equal(found[1::2], x[1::2, :, ::-1])
+    by_hand = np.where(np.arange(70)[:, None, None, None] % 2, images[:, :, ::-1], images)
+    weights = []
+    for mirror, seen in ((True, images), (False, by_hand)):
+        keras.utils.set_random_seed(1)
+        model = build(mirror=mirror)
+        model.fit(seen, batch_size=70, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    models = [build(mirror=mirror) for mirror in (True, False)]
+    models[1].set_weights(models[0].get_weights())
+    one, other = (model.compute_terms(images) for model in models)
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
