@@ -7,7 +7,9 @@ python evaluate.py --run_dir=runs/parts/good/0 --dataset=path/to/new_images
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow comes in
+# Before TensorFlow comes in: fewer of its messages, and the faster kernels on any CPU.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from pathlib import Path
 from zipfile import BadZipFile

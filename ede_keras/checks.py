@@ -20,11 +20,11 @@ def check_range(argument, fits, value, expected):
 
 
 def check_precision():
-    """Raises under a precision policy that scales one loss for one optimizer."""
+    """Raises unless the precision policy is float32."""
     policy = keras.config.dtype_policy()
-    if policy.compute_dtype == "float16":
+    if policy.name != "float32":
         raise InputError(
-            "The policy 'mixed_float16' is not supported: its loss scaling serves one optimizer, "
-            "and EDE has two. Use 'mixed_bfloat16' or 'float32'. Received: "
-            f"dtype_policy={policy.name!r}"
+            "Mixed precision is not supported: scores are small differences, which half the "
+            "digits do not hold. Call keras.config.set_dtype_policy('float32') before the model "
+            f"is built. Received: dtype_policy={policy.name!r}"
         )

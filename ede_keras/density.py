@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # Directions in which the normal codes vary less than this share of their widest one (squared)
@@ -65,8 +66,9 @@ class NearestNormal(keras.layers.Layer):
         white = ops.matmul(codes - self.mean, self.whitening)
         products = ops.matmul(white, ops.transpose(self.memory, (0, 2, 1)))
         lengths = ops.sum(ops.square(self.memory), axis=-1)[:, None]
-        nearest = ops.min(lengths - 2 * products, axis=-1)
-        squared = ops.maximum(nearest + ops.sum(ops.square(white), axis=-1), 0)
+        # Products find the nearest code fast; what they say of a small distance is rounding error.
+        nearest = tf.gather(self.memory, ops.argmin(lengths - 2 * products, axis=-1), batch_dims=1)
+        squared = ops.sum(ops.square(white - nearest), axis=-1)
         return ops.mean(ops.sqrt(squared), axis=0)
 
     def compute_output_shape(self, codes_shape):

@@ -179,7 +179,9 @@ class AnomalyDetector(keras.Model):
                     f"Received: {len(train_normals)}"
                 )
         codes = self._predict_inner("codes", self._codes, train_normals, batch_size=32)
-        self.views.remember(codes)
+        # Else training has diverged: `calibrate` says so of the held-out images.
+        if all(np.isfinite(part).all() for part in codes.values()):
+            self.views.remember(codes)
 
     def encode(self, images, batch_size=256):
         """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""

@@ -1,5 +1,7 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -12,6 +14,16 @@ from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objectives, TwoPhaseTrain
 
 SCORES = ("latent", "image")
 PRETEXTS = ("none", *TRANSFORMATIONS)
+# The least that arguments may be; none may be infinite.
+LEAST = {
+    "latent_dim": 1,
+    "base_width": 1,
+    "image_weight": 0,
+    "latent_weight": 0,
+    "pretext_weight": 0,
+    "pretext_views": 1,
+    "memory_size": 1,
+}
 # What the terms of Equation (8) weigh beside the pretext's.
 WEIGHT_BESIDE_VIEWS = 0.25
 
@@ -126,7 +138,6 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         check_choice("pretext", pretext, PRETEXTS)
         check_range("phase_floor", 0 <= phase_floor <= 1, phase_floor, "from 0 to 1")
         check_range("omega1", 0 <= omega1 <= 1, omega1, "from 0 to 1")
-        check_range("pretext_views", pretext_views >= 1, pretext_views, "at least 1")
         check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
         check_precision()
 
@@ -155,6 +166,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         }
         for argument, value in self._config.items():
             setattr(self, argument, value)
+        for argument, least in LEAST.items():
+            value = self._config[argument]
+            check_range(argument, least <= value < math.inf, value, f"at least {least}, finite")
 
         # === Layers ===
         self.preprocessor = networks.build_preprocessor(image_shape, self.image_size)
@@ -190,11 +204,11 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         )
 
     @classmethod
-    def from_recipe(cls, recipe, image_shape, **overrides):
+    def from_recipe(cls, name, image_shape, **overrides):
         """Builds and compiles the model as a recipe says.
 
         Args:
-            recipe: "default", "default_no_pretext", or "paper", the literal algorithm.
+            name: "default", "default_no_pretext", or "paper", the literal algorithm.
             image_shape: `(height, width, channels)` of the images.
             **overrides: Arguments to replace, the model's own or `learning_rate` and `beta_1`.
 
@@ -204,8 +218,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         Example:
             >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
         """
-        arguments, training = recipes.get_recipe(recipe, **overrides)
-        adam = {name: training.pop(name) for name in ("learning_rate", "beta_1")}
+        arguments, training = recipes.get_recipe(name, **overrides)
+        adam = {argument: training.pop(argument) for argument in ("learning_rate", "beta_1")}
         if misplaced := sorted(set(overrides) & set(training)):
             raise InputError(
                 f"{', '.join(misplaced)} must be given to `fit` or its data set, the model does "

@@ -1,6 +1,7 @@
 """The four networks of Figure 3 and the layers that lead an image into and out of them."""
 
 import keras
+import tensorflow as tf
 
 from ede_keras.errors import InputError
 
@@ -26,13 +27,16 @@ def _check_sizes(image_size, channels):
 def _block(x, convolution, normalize=True, name=None):
     x = convolution(x)
     if normalize:
-        x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        # Devices that share a batch share its statistics, or each would score in its own way.
+        devices = tf.distribute.get_strategy().num_replicas_in_sync
+        x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=devices > 1)(
+            x
+        )
     return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
 
 
 def _tanh(x):
-    # Losses and scores are differences of these outputs: float32 whatever the precision policy.
-    return keras.layers.Activation("tanh", dtype="float32")(x)
+    return keras.layers.Activation("tanh")(x)
 
 
 def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder"):
@@ -106,14 +110,13 @@ def build_preprocessor(image_shape, image_size):
         `(n, image_size, image_size, channels)` in [-1, 1], float32.
     """
     height, width, _ = image_shape
-    float32 = {"dtype": "float32"}
-    images = keras.Input(image_shape, name="images", **float32)
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1, **float32)(images)
+    images = keras.Input(image_shape, name="images")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
     # Bilinear resizing alone reads four pixels and would skip the others of a large image;
     # antialiased resizing does not compile under XLA, a mean of whole pixels does.
     pool = (max(height // image_size, 1), max(width // image_size, 1))
     if pool != (1, 1):
-        x = keras.layers.AveragePooling2D(pool, **float32)(x)
+        x = keras.layers.AveragePooling2D(pool)(x)
     return keras.Model(images, resize(x, (image_size, image_size)), name="preprocessor")
 
 
@@ -121,4 +124,4 @@ def resize(images, size):
     """Resizes `(n, h, w, c)` images to `(n, *size, c)`, bilinear; nothing to do is no layer."""
     if tuple(images.shape[1:3]) == tuple(size):
         return images
-    return keras.layers.Resizing(*size, interpolation="bilinear", dtype="float32")(images)
+    return keras.layers.Resizing(*size, interpolation="bilinear")(images)

@@ -46,7 +46,6 @@ RECIPES = {
         "fixed_latent_target": False,
         "score": "latent",
         "omega1": 0.5,
-        "mirror": False,
         "learning_rate": 2e-4,
         "beta_1": 0.5,
         "batch_size": 64,

@@ -48,12 +48,20 @@ class TwoPhaseTrainer(keras.Model):
             ede2_optimizer: EDE2's. By default one like EDE1's whose learning rate is EDE1's at
                 every step, so that learning-rate callbacks and schedules reach both.
             jit_compile: True compiles the step with XLA, False does not, "auto" leaves it to
-                Keras: on a GPU, not on a CPU.
+                Keras: on a GPU, not on a CPU. Several devices that share a batch cannot use it.
             steps_per_execution: Batches in one call of the compiled graph.
             run_eagerly: Runs the step uncompiled, to debug it.
         """
         if optimizer is None:
             optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            if jit_compile is True:
+                raise ValueError(
+                    "XLA cannot compile a step that several devices share. Use "
+                    "jit_compile=False, or one device. Received: jit_compile=True under "
+                    f"{type(self.distribute_strategy).__name__}"
+                )
+            jit_compile = False
         super().compile(
             optimizer=optimizer,
             jit_compile=jit_compile,
@@ -126,12 +134,19 @@ class TwoPhaseTrainer(keras.Model):
             batch_size, epochs, verbose, callbacks, **kwargs: As in `keras.Model.fit`.
         """
         inputs.check_images(x, self.image_shape)
+        validation_data = keras.utils.unpack_x_y_sample_weight(kwargs.get("validation_data"))
+        inputs.check_images(validation_data[0], self.image_shape)
         if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
             raise ValueError(_NO_WEIGHTS)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras' default; it warns of it for data sets
         callbacks = _with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """`keras.Model.evaluate`, the losses on normal images, as `fit` takes them."""
+        inputs.check_images(x, self.image_shape)
+        return super().evaluate(x, *args, **kwargs)
 
     def train_step(self, data):
         """One batch. "joint": one forward, both EDEs' gradients at the same weights, then both

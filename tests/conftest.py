@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# As the commands set them, for those that run in a fork, too late to set them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np
