@@ -52,7 +52,8 @@ def _spell(shape):
 
 
 def _check_pixels(images):
-    if images.dtype != bool and not np.issubdtype(images.dtype, np.number):
+    real = np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)
+    if images.dtype != bool and not real:
         raise InputError(f"Expected pixels that are numbers. Received: dtype {images.dtype}")
     if np.issubdtype(images.dtype, np.inexact):
         # The sum of finite float32 pixels fits float64, and it takes no copy of the images.

@@ -66,8 +66,18 @@ def test_a_dead_encoder_is_said_at_calibration(build, images):
         model.calibrate(images)
 
 
-def test_a_broken_image_in_a_stream_is_anomalous(build, images):
-    model = build()
+@pytest.mark.parametrize("pretext", ["none", "rotations"])
+def test_divergence_is_said_at_calibration(build, images, pretext):
+    model = build(pretext=pretext)
+    for variable in model.encoder1.trainable_variables:
+        variable.assign(np.full(variable.shape, np.nan))
+    with pytest.warns(UserWarning, match="not finite.*lower learning rate"):
+        model.calibrate(images)
+
+
+@pytest.mark.parametrize("pretext", ["none", "rotations"])
+def test_a_broken_image_in_a_stream_is_anomalous(build, images, pretext):
+    model = build(pretext=pretext)
     model.calibrate(images)
     broken = images[:4].astype("float32")
     broken[2, 3, 3] = np.nan
@@ -84,12 +94,18 @@ def test_a_broken_image_in_a_stream_is_anomalous(build, images):
         (lambda x: x[0], r"Received: \(8, 8, 1\)"),
         (lambda x: x[:0], "at least one image.*Received: 0 images"),
         (lambda x: x.astype("U3"), "pixels that are numbers"),
+        (lambda x: x.astype("complex64"), "pixels that are numbers"),
         (lambda x: np.where(x == x[0, 0, 0, 0], np.nan, x), r"Received: \d+ of 70 images with NaN"),
     ],
 )
 def test_wrong_images_are_refused(build, images, change, message):
-    with pytest.raises(InputError, match=message):
-        build().predict(change(images))
+    model = build()
+    for take in (model.predict, model.evaluate, model.fit, model.calibrate):
+        with pytest.raises(InputError, match=message):
+            take(change(images))
+    for validation_data in (change(images), (change(images), None)):
+        with pytest.raises(InputError, match=message):
+            model.fit(images, validation_data=validation_data)
 
 
 def test_images_scaled_to_1_are_warned_of(build, images):

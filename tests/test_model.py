@@ -142,6 +142,12 @@ def test_numeric_types_score_alike(build, images):
         ("contamination", 1.0),
         ("image_shape", (8, 8)),
         ("image_size", 20),
+        ("latent_dim", 0),
+        ("image_weight", -1.0),
+        ("latent_weight", float("nan")),
+        ("pretext_weight", float("inf")),
+        ("pretext_views", 0),
+        ("memory_size", 0),
     ],
 )
 def test_wrong_arguments_are_refused(build, argument, value):
