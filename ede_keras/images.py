@@ -75,9 +75,19 @@ def list_images(folder) -> list[Path]:
 
     Returns:
         The files whose extension is one of `EXTENSIONS`, in upper or lower case.
+
+    Raises:
+        InputError: Names the folder that cannot be read.
     """
+
+    def refuse(error):  # os.walk by itself leaves such a folder out
+        raise InputError(
+            f"Every folder of images must be readable; give read permission to this one. "
+            f"Received: {error.filename} ({error.strerror})"
+        ) from error
+
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)

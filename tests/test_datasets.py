@@ -218,6 +218,20 @@ def test_folder_with_an_unreadable_image(tmp_path):
         load_dataset(str(folder))
 
 
+def test_what_may_not_be_read_is_no_damage_and_not_left_out(run_python, bound, tmp_path):
+    locked = write_folder(tmp_path / "classes", "classes", n=1) / "pear"
+    locked.chmod(0)
+    code = (
+        "import sys; from ede_keras.datasets import load_dataset\n"
+        "for dataset in sys.argv[1:]:\n"
+        "    try: load_dataset(dataset)\n"
+        "    except (OSError, ValueError) as error: print(error)"
+    )
+    shown = run_python("-c", code, locked.parent, before=bound).stdout
+    locked.chmod(0o700)
+    assert "give read permission" in shown and f"{locked} (Permission denied)" in shown
+
+
 def test_built_in_name_goes_before_a_folder(tmp_path, monkeypatch):
     write_folder(tmp_path / "digits", "plain", n=1)
     monkeypatch.chdir(tmp_path)
