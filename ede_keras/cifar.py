@@ -91,6 +91,8 @@ def _read_form(path, form, name):
         for member, blob in _members(path, form):
             decode = _decode_binary if member.endswith(".bin") else _decode_pickle
             parts[member] = decode(f"{path}/{member}", blob, name)
+    except PermissionError:  # is no damage
+        raise
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise InputError(f"Cannot read {path}; fetch it again. Received: {error}") from error
     if missing := {*form.train, form.test} - {*parts}:

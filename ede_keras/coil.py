@@ -31,6 +31,8 @@ def read_coil(root):
         if path.exists():
             try:
                 x, y = _read_coil_images(path)
+            except PermissionError:  # is no damage
+                raise
             except _DAMAGE as error:
                 raise InputError(
                     f"Cannot read {path}; fetch it again. Received: {error}"

@@ -148,6 +148,10 @@ def _map_files(paths, function):
     for path in paths:
         try:
             yield next(results)
+        except tf.errors.PermissionDeniedError as error:
+            raise InputError(
+                f"Every image must be readable; give read permission to this one. Received: {path}"
+            ) from error
         except tf.errors.OpError as error:
             raise _unreadable(path) from error
 

@@ -40,6 +40,8 @@ def read_idx(path, ndim: int) -> np.ndarray:
         data = Path(path).read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
+    except PermissionError:  # is no damage
+        raise
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"Cannot read {path}; fetch it again. Received: {error}") from error
     header = 4 + 4 * ndim
@@ -129,16 +131,19 @@ def read_npz(path):
 
 def _load_npz(path):
     expected = f"{path} must be an .npz file with the arrays {', '.join(NPZ_KEYS)}"
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{expected}; write it with np.savez. Received: no, or no whole, zip file")
-    try:
-        # Opened here, because np.load leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = archive.files
-            if not (missing := [key for key in NPZ_KEYS if key not in found]):
-                return {key: archive[key] for key in NPZ_KEYS}
-    except Exception as error:  # a damaged zip raises nearly anything: zlib, OSError, KeyError...
-        raise InputError(f"{expected}; write it again. Received: {error}") from error
+    # Opened here, because what may not be opened is no damage, and np.load leaves damage open.
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(path):
+            raise InputError(
+                f"{expected}; write it with np.savez. Received: no, or no whole, zip file"
+            )
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                found = archive.files
+                if not (missing := [key for key in NPZ_KEYS if key not in found]):
+                    return {key: archive[key] for key in NPZ_KEYS}
+        except Exception as error:  # a damaged zip raises nearly anything: zlib, KeyError...
+            raise InputError(f"{expected}; write it again. Received: {error}") from error
     raise InputError(f"{expected}. Received: {found}, so {missing} is missing")
 
 

@@ -219,17 +219,29 @@ def test_folder_with_an_unreadable_image(tmp_path):
 
 
 def test_what_may_not_be_read_is_no_damage_and_not_left_out(run_python, bound, tmp_path):
-    locked = write_folder(tmp_path / "classes", "classes", n=1) / "pear"
-    locked.chmod(0)
+    write_idx(tmp_path)
+    write_cifar_binary(tmp_path)
+    write_coil(tmp_path)
+    locked = {
+        write_folder(tmp_path / "listed", "classes", n=1): "listed/pear",
+        write_folder(tmp_path / "decoded", "classes", n=1): "decoded/pear/000.png",
+        write_npz(tmp_path / "a.npz"): "a.npz",
+        "mnist": "t10k-labels-idx1-ubyte.gz",
+        "cifar10": "cifar-10-batches-bin/test_batch.bin",
+        "coil100": "coil-100",
+    }
+    for place in locked.values():
+        (tmp_path / place).chmod(0)
     code = (
         "import sys; from ede_keras.datasets import load_dataset\n"
-        "for dataset in sys.argv[1:]:\n"
-        "    try: load_dataset(dataset)\n"
+        "for dataset in sys.argv[2:]:\n"
+        "    try: load_dataset(dataset, sys.argv[1])\n"
         "    except (OSError, ValueError) as error: print(error)"
     )
-    shown = run_python("-c", code, locked.parent, before=bound).stdout
-    locked.chmod(0o700)
-    assert "give read permission" in shown and f"{locked} (Permission denied)" in shown
+    shown = run_python("-c", code, tmp_path, *locked, before=bound).stdout.splitlines()
+    for line, place in zip(shown, locked.values(), strict=True):
+        assert str(tmp_path / place) in line and "ermission" in line
+        assert "fetch" not in line and "whole" not in line and "must be an .npz" not in line
 
 
 def test_built_in_name_goes_before_a_folder(tmp_path, monkeypatch):
