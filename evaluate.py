@@ -12,7 +12,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -21,7 +20,7 @@ from absl import flags
 from ede_keras import command
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
-from ede_keras.files import read_csv, read_json
+from ede_keras.files import read_csv, read_json, reading
 from ede_keras.protocols import whole_set
 from ede_keras.runs import CONFIG, METRICS, MODEL, load_split
 
@@ -33,29 +32,34 @@ flags.DEFINE_float("contamination", None, "Share of normal images that may be ca
 flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's.")
 
 FLAGS = flags.FLAGS
+REMEDY = "train the run again"
 
 
 def load_run(run_dir):
     """The config, metrics and model of a finished run."""
-    for name in (CONFIG, METRICS, MODEL):
+    readers = {CONFIG: read_json, METRICS: read_json, MODEL: keras.saving.load_model}
+    found = []
+    for name, read in readers.items():
         if not (run_dir / name).exists():
             raise InputError(
                 f"Expected --run_dir to be the folder of a finished run, with {CONFIG}, {METRICS} "
                 f"and {MODEL}. Received: {run_dir}, without {name}"
             )
-    try:
-        config, metrics = (read_json(run_dir / name) for name in (CONFIG, METRICS))
-        return config, metrics, keras.saving.load_model(run_dir / MODEL)
-    except (ValueError, TypeError, KeyError, BadZipFile) as error:
-        raise InputError(f"A file of {run_dir} is damaged; train the run again. {error}") from error
+        with reading(run_dir / name, REMEDY):
+            found.append(read(run_dir / name))
+    return found
 
 
-def redecide(model, run_dir):
+def redecide(model, run_dir, n_val):
     """The model with the flags' ω1 and contamination, if there are any."""
     if FLAGS.omega1 is None and FLAGS.contamination is None:
         return model
-    terms = read_csv(run_dir / "calibration.csv")
-    terms = {name: np.array(column, "float32") for name, column in terms.items()}
+    path = run_dir / "calibration.csv"
+    with reading(path, REMEDY):
+        terms = {name: np.array(column, "float32") for name, column in read_csv(path).items()}
+        n = len(next(iter(terms.values())))
+        if n != n_val:
+            raise ValueError(f"terms of {n} images, not of {n_val}")
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
@@ -64,7 +68,7 @@ def main(argv):
     run_dir = Path(FLAGS.run_dir).expanduser()
     config, metrics, model = load_run(run_dir)
     command.set_determinism(config["seed"], config["deterministic"])
-    model = redecide(model, run_dir)
+    model = redecide(model, run_dir, metrics["n_val"])
     if FLAGS.dataset is None:
         stem = "evaluation"
         split = load_split(config, FLAGS.data_dir, model.image_shape)

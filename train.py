@@ -21,7 +21,7 @@ from ede_keras import command, recipes
 from ede_keras.callbacks import CtrlC, EpochCheckpoint
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
-from ede_keras.files import read_json, write_csv
+from ede_keras.files import read_json, reading, write_csv
 from ede_keras.losses import NORMS
 from ede_keras.model import PRETEXTS, SCORES
 from ede_keras.pipeline import make_train_dataset
@@ -106,7 +106,8 @@ def train(model, training, split, work):
     """
     last = work / "checkpoints" / "last.keras"
     if last.exists():
-        model = keras.saving.load_model(last)
+        with reading(last, "begin anew by --overwrite"):
+            model = keras.saving.load_model(last)
     initial_epoch = int(model.epoch) if last.exists() else 0
     checkpoint = EpochCheckpoint(last.parent, initial_epoch)
     dataset, steps = make_train_dataset(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from ede_keras.files import atomic_path, read_csv, write_csv
+from ede_keras.files import atomic_path, read_csv, reading, write_csv
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
@@ -18,6 +18,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
     Args:
         directory: Folder to write to; made if missing. A history that lies there is continued.
         initial_epoch: Epochs trained before, whose lines are kept.
+
+    Attributes:
+        seconds: What all epochs took, those before an interruption too.
+
+    Raises:
+        InputError: The history is damaged.
     """
 
     def __init__(self, directory, initial_epoch=0):
@@ -26,23 +32,24 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.directory.mkdir(parents=True, exist_ok=True)
         for aside in self.directory.glob(".*"):
             aside.unlink()  # what a kill left half written
+        self.rows = []
+        self.seconds = 0.0
         history = self.directory / "history.csv"
-        columns = read_csv(history) if history.exists() else {}
-        rows = zip(*columns.values(), strict=True)
-        self.rows = [dict(zip(columns, row, strict=True)) for row in rows][:initial_epoch]
-
-    @property
-    def seconds(self):
-        """Seconds that all epochs took, those before an interruption too."""
-        return sum(float(row["seconds"]) for row in self.rows)
+        if history.exists():
+            with reading(history, "begin anew by --overwrite"):
+                columns = read_csv(history)
+                rows = zip(*columns.values(), strict=True)
+                self.rows = [dict(zip(columns, row, strict=True)) for row in rows][:initial_epoch]
+                self.seconds = sum(float(row["seconds"]) for row in self.rows)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self._began
+        seconds = round(time.perf_counter() - self._began, 3)
+        self.seconds += seconds
         losses = {name: float(value) for name, value in (logs or {}).items()}
-        self.rows.append({"epoch": epoch + 1, **losses, "seconds": round(seconds, 3)})
+        self.rows.append({"epoch": epoch + 1, **losses, "seconds": seconds})
         # The history first: a line too many is cut when resuming, one too few is lost.
         columns = {name: [row[name] for row in self.rows] for name in self.rows[-1]}
         write_csv(self.directory / "history.csv", columns)

@@ -4,7 +4,10 @@ import contextlib
 import csv
 import json
 import os
+import zipfile
 from pathlib import Path
+
+from ede_keras.errors import InputError
 
 # Names of files need not be text; such bytes come through unchanged.
 _ANY_NAME = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -24,6 +27,19 @@ def atomic_path(path):
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def reading(path, remedy):
+    """Makes an `InputError` with the remedy of what a damaged file lets its reader raise.
+
+    A file that is missing or may not be read is not damaged: its `OSError` comes through.
+    """
+    open(path, "rb").close()  # for Keras raises a ValueError
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, csv.Error, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged; {remedy}. Received: {error}") from error
 
 
 def write_json(path, content):

@@ -6,7 +6,8 @@ import sys
 import keras
 import pytest
 
-from ede_keras.callbacks import CtrlC
+from ede_keras.callbacks import CtrlC, EpochCheckpoint
+from ede_keras.errors import InputError
 
 
 class PressCtrlC:
@@ -46,3 +47,16 @@ def test_ctrl_c_that_is_ignored_stays_so():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_history_is_continued(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,seconds\n1,2.5\n2,1.25\n3,9\n")
+    checkpoint = EpochCheckpoint(tmp_path, initial_epoch=2)
+    assert [row["epoch"] for row in checkpoint.rows] == ["1", "2"] and checkpoint.seconds == 3.75
+
+
+@pytest.mark.parametrize("content", ["", "epoch,seconds\n1", "epoch,sec\n1,2\n", "\0\n\n,"])
+def test_a_damaged_history_is_named(tmp_path, content):
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(InputError, match="history.csv is damaged; begin anew by --overwrite"):
+        EpochCheckpoint(tmp_path, initial_epoch=1)

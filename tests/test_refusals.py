@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import flags_of
+from commands import flags_of, slow
 from makers import make_arrays, write_folder, write_npz
 
 
@@ -71,10 +71,14 @@ def test_evaluate_refuses_images_of_another_shape(run_dir, run_command, tmp_path
     assert done.returncode == 1 and "(n, 8, 8, 1)" in done.stderr and ", 9, 9, 3)" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["config.json", "metrics.json", "model.keras"])
-def test_a_damaged_run_is_said_in_one_line(run_command, run_dir, tmp_path, name):
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "model.keras", "calibration.csv"])
+@pytest.mark.parametrize("ending", [slow(b""), b"\n"])
+def test_a_damaged_run_is_said_in_one_line(run_command, run_dir, tmp_path, name, ending):
     shutil.copytree(run_dir, tmp_path / "run")
     content = (tmp_path / "run" / name).read_bytes()
-    (tmp_path / "run" / name).write_bytes(content[: len(content) // 2])
-    done = run_command("evaluate.py", f"--run_dir={tmp_path / 'run'}", check=False)
-    assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr
+    end = content.rindex(ending, 0, len(content) // 2)
+    (tmp_path / "run" / name).write_bytes(content[:end] + ending)
+    flags = (f"--run_dir={tmp_path / 'run'}", "--contamination=0.1")
+    done = run_command("evaluate.py", *flags, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"{name} is damaged; train the run again" in done.stderr

@@ -80,6 +80,16 @@ def test_resumed_after_its_last_epoch(run_command, run_dir, tmp_path):
     assert sorted(os.listdir(tmp_path / "digits/2/0/checkpoints")) == ["history.csv", "last.keras"]
 
 
+def test_a_damaged_checkpoint_is_said_in_one_line(run_command, run_dir, tmp_path):
+    work = tmp_path / "digits/2/0.unfinished"
+    shutil.copytree(run_dir, work)
+    last = work / "checkpoints" / "last.keras"
+    last.write_bytes(last.read_bytes()[:1000])
+    done = run_command("train.py", *flags_of(tmp_path, "--epochs=3"), "--resume", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"{last} is damaged; begin anew by --overwrite" in done.stderr
+
+
 @pytest.mark.slow
 def test_full_disk(run_python, tmp_path):
     """A file may grow to 200 kB here, as if the disk were full then."""
