@@ -77,9 +77,14 @@ def main(argv):
         dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape)
         stem = f"evaluation-{dataset.name}"
         images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
-    scored = command.score_set(model, images)
     output_dir = Path(FLAGS.output_dir or run_dir).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
+    if not os.access(output_dir, os.W_OK):
+        raise InputError(
+            f"The folder to write to must be writable; choose another by --output_dir. "
+            f"Received: {output_dir}"
+        )
+    scored = command.score_set(model, images)
     metrics = command.write_scores(
         output_dir / f"{stem}.json",
         output_dir / f"{stem}.csv",

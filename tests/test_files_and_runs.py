@@ -34,6 +34,11 @@ def test_csv_keeps_every_digit_of_float32(tmp_path):
     np.testing.assert_array_equal(np.array(back["score"], "float32"), values)
 
 
+def test_a_missing_file_is_not_called_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError), files.reading(tmp_path / "a.keras", "train again"):
+        raise ValueError("File not found")
+
+
 def begin(tmp_path, resume=False, overwrite=False, **changes):
     run = RunFolder(tmp_path, {**CONFIG, **changes})
     return run, run.begin(resume, overwrite)

@@ -64,6 +64,15 @@ def test_evaluate_needs_a_finished_run(run_command, tmp_path):
     assert done.returncode == 1 and "without config.json" in done.stderr
 
 
+def test_evaluate_names_a_folder_that_it_may_not_write_to(run_python, bound, run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run").chmod(0o555)
+    flags = (f"--run_dir={tmp_path / 'run'}",)
+    done = run_python("evaluate.py", *flags, check=False, before=bound)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"another by --output_dir. Received: {tmp_path / 'run'}" in done.stderr
+
+
 def test_evaluate_refuses_images_of_another_shape(run_dir, run_command, tmp_path):
     write_npz(tmp_path / "other.npz", make_arrays(2, 1, (9, 9, 3)))
     flags = (f"--run_dir={run_dir}", f"--dataset={tmp_path / 'other.npz'}")
