@@ -25,7 +25,7 @@ from ede_keras.protocols import whole_set
 from ede_keras.runs import CONFIG, METRICS, MODEL, load_split
 
 flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
-flags.DEFINE_string("dataset", None, "Other images to score: a built-in name or a path.")
+flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a path.")
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
 flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
 flags.DEFINE_float("contamination", None, "Share of normal images that may be called anomalous.")
@@ -74,7 +74,7 @@ def main(argv):
         split = load_split(config, FLAGS.data_dir, model.image_shape)
         images, true_labels, ids = split.x_test, split.y_test, split.test_ids
     else:
-        dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape)
+        dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape, need_labels=False)
         stem = f"evaluation-{dataset.name}"
         images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
     output_dir = Path(FLAGS.output_dir or run_dir).expanduser()

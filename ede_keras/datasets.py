@@ -30,7 +30,8 @@ class Dataset:
     Args:
         name: Built-in name, stem of the `.npz`, or name of the folder.
         x_train: Images (n, h, w, c), c 1 or 3, uint8 or float32 in 0-255.
-        y_train: Class labels (n,), int64; these are classes, not yet normal or anomalous.
+        y_train: Class labels (n,), int64; these are classes, not yet normal or anomalous. Empty
+            where an `.npz` has none.
         x_test: As `x_train`; empty for sources that have one part only.
         y_test: As `y_train`.
         class_names: Label -> name, in the order of the labels.
@@ -61,7 +62,9 @@ class Dataset:
         )
 
 
-def load_dataset(dataset: str, data_dir: str | None = None, image_shape=None) -> Dataset:
+def load_dataset(
+    dataset: str, data_dir: str | None = None, image_shape=None, need_labels=True
+) -> Dataset:
     """A built-in data set, an `.npz` file or a folder of images.
 
     Args:
@@ -71,6 +74,7 @@ def load_dataset(dataset: str, data_dir: str | None = None, image_shape=None) ->
             cache and a download (see `sources.find_arrays`).
         image_shape: (height, width, channels) of the images of a folder, by default 32 x 32;
             channels None, and by default: one if all files are grey, else three.
+        need_labels: Whether an `.npz` file without labels is refused.
 
     Returns:
         The images as they were stored: no float copy is made of bytes.
@@ -91,7 +95,7 @@ def load_dataset(dataset: str, data_dir: str | None = None, image_shape=None) ->
     if path.is_dir():
         return _load_folder(path, image_shape)
     if path.suffix == ".npz" and path.is_file():
-        arrays = readers.read_npz(path)
+        arrays = readers.read_npz(path, need_labels)
         found = np.unique(np.concatenate([arrays[1], arrays[3]])).tolist()
         names = {label: str(label) for label in found}
         return Dataset(path.stem, *arrays, names, str(path), "official")

@@ -104,8 +104,8 @@ def whole_set(dataset: Dataset, normal: int | str, normal_name: str):
 
     Returns:
         `(images, true_labels, ids)`: `true_labels` int32, 1 = anomalous, or None where nothing
-        says which images are normal: a plain folder, or one with none of its classes of that
-        name. `ids` are the folder's files, else positions.
+        says which images are normal: a plain folder, an `.npz` without labels, or a set with none
+        of its classes of that name. `ids` are the folder's files, else positions.
     """
     in_test = len(dataset.x_test) > 0
     images = dataset.x_test if in_test else dataset.x_train
@@ -113,7 +113,8 @@ def whole_set(dataset: Dataset, normal: int | str, normal_name: str):
     paths = dataset.paths_test if in_test else dataset.paths_train
     ids = paths if dataset.is_folder else np.arange(len(images))
     label = _label_of_normal(dataset, normal, normal_name)
-    return images, None if label is None else (classes != label).astype(np.int32), ids
+    is_known = label is not None and len(classes) == len(images)
+    return images, (classes != label).astype(np.int32) if is_known else None, ids
 
 
 def _label_of_normal(dataset, normal, normal_name):

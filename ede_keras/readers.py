@@ -91,7 +91,7 @@ def read_idx_set(root):
     return tuple(parts), Path(root)
 
 
-def read_npz(path):
+def read_npz(path, need_labels=True):
     """An `.npz` file with x_train, y_train, x_test and y_test.
 
     Images are (n, h, w), (n, h, w, 1) or (n, h, w, 3). Their range is decided once, on x_train
@@ -100,23 +100,27 @@ def read_npz(path):
 
     Args:
         path: The file; it is never unpickled.
+        need_labels: Whether all four arrays must be there, else x_train or x_test is enough.
 
     Returns:
-        The four arrays.
+        The four arrays, empty where there is none.
 
     Raises:
         InputError: Anything that is not such a file.
     """
-    arrays = _load_npz(path)
-    for part in ("train", "test"):
-        x = arrays[f"x_{part}"] = _check_images(path, f"x_{part}", arrays[f"x_{part}"])
-        y = arrays[f"y_{part}"] = _check_labels(path, f"y_{part}", arrays[f"y_{part}"])
-        if len(x) != len(y):
+    arrays = {
+        key: (_check_images if key.startswith("x") else _check_labels)(path, key, array)
+        for key, array in _load_npz(path, need_labels).items()
+    }
+    no_images, no_labels = arrays.get("x_train", arrays.get("x_test"))[:0], np.zeros(0, np.int64)
+    empty = dict(zip(NPZ_KEYS, (no_images, no_labels) * 2, strict=True))
+    x_train, y_train, x_test, y_test = (empty | arrays).values()
+    for part, x, y in ("train", x_train, y_train), ("test", x_test, y_test):
+        if len(x) != len(y) and f"y_{part}" in arrays:
             raise InputError(
                 f"{path}: x_{part} and y_{part} must have the same length. "
                 f"Received: {len(x)} images, {len(y)} labels"
             )
-    x_train, y_train, x_test, y_test = (arrays[key] for key in NPZ_KEYS)
     kinds = [(x.shape[1:], x.dtype.name) for x in (x_train, x_test)]
     if kinds[0] != kinds[1]:
         raise InputError(
@@ -129,8 +133,10 @@ def read_npz(path):
     return _to_255(path, x_train, high), y_train, _to_255(path, x_test, high), y_test
 
 
-def _load_npz(path):
-    expected = f"{path} must be an .npz file with the arrays {', '.join(NPZ_KEYS)}"
+def _load_npz(path, need_labels):
+    """Those of the four arrays that are there."""
+    wanted = ", ".join(NPZ_KEYS) if need_labels else "x_train or x_test, images to score"
+    expected = f"{path} must be an .npz file with the arrays {wanted}"
     # Opened here, because what may not be opened is no damage, and np.load leaves damage open.
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(path):
@@ -140,8 +146,9 @@ def _load_npz(path):
         try:
             with np.load(file, allow_pickle=False) as archive:
                 found = archive.files
-                if not (missing := [key for key in NPZ_KEYS if key not in found]):
-                    return {key: archive[key] for key in NPZ_KEYS}
+                missing = [key for key in NPZ_KEYS if key not in found]
+                if not missing or not need_labels and not {"x_train", "x_test"} <= {*missing}:
+                    return {key: archive[key] for key in NPZ_KEYS if key in found}
         except Exception as error:  # a damaged zip raises nearly anything: zlib, KeyError...
             raise InputError(f"{expected}; write it again. Received: {error}") from error
     raise InputError(f"{expected}. Received: {found}, so {missing} is missing")

@@ -135,6 +135,14 @@ def test_evaluate_scores_any_folder(run_dir, run_command, tmp_path):
     assert evaluation["auroc"] is evaluation["n_anomalous"] is None
 
 
+def test_evaluate_scores_arrays_without_labels(run_dir, run_command, tmp_path):
+    np.savez(tmp_path / "some.npz", x_test=np.zeros((3, 8, 8), "uint8"))
+    flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path}")
+    run_command("evaluate.py", *flags, f"--dataset={tmp_path / 'some.npz'}")
+    assert [row["true_label"] for row in read_rows(tmp_path / "evaluation-some.csv")] == [""] * 3
+    assert json.loads((tmp_path / "evaluation-some.json").read_text())["auroc"] is None
+
+
 @pytest.mark.parametrize("protocol_layout", [slow("mvtec"), slow("plain")])
 def test_train_on_a_folder(run_command, tmp_path, protocol_layout):
     write_folder(tmp_path / "parts", protocol_layout, n=12, size=20)

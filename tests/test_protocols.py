@@ -233,6 +233,14 @@ def test_whole_set_of_arrays_is_the_test_part():
     assert whole_set(dataset, 9, "cow")[1] is None
 
 
+@pytest.mark.parametrize("gone", [("y_test",), ("x_train", "y_train", "y_test")])
+def test_whole_set_without_labels(tmp_path, gone):
+    path = write_npz(tmp_path / "a.npz", **dict.fromkeys(gone))
+    dataset = load_dataset(str(path), need_labels=False)
+    images, truth, ids = whole_set(dataset, 1, "1")
+    assert len(images) == len(ids) == 6 and truth is None
+
+
 def test_whole_set_of_folders(tmp_path):
     write_folder(tmp_path / "mvtec", "mvtec", n=3)
     dataset = load_dataset(str(tmp_path / "mvtec"))

@@ -163,6 +163,32 @@ def test_bad_npz_is_named(tmp_path, changes, message):
         read_npz(path)
 
 
+@pytest.mark.parametrize("missing", ["y", "train", "y_train", "y_test train"])
+def test_npz_to_be_scored_needs_no_labels(tmp_path, missing):
+    arrays = make_arrays(2, 3, (8, 8, 1))
+    names = ("x_train", "y_train", "x_test", "y_test")
+    gone = {name for name in names if any(word in name for word in missing.split())}
+    path = write_npz(tmp_path / "a.npz", arrays, **dict.fromkeys(gone))
+    expected = [a[:0] if name in gone else a for name, a in zip(names, arrays, strict=True)]
+    assert_same(read_npz(path, need_labels=False), expected)
+    with pytest.raises(InputError, match="the arrays x_train, y_train.*is missing"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": None, "x_test": None}, "x_train or x_test, images to score.*is missing"),
+        ({"x_train": None}, "x_train and y_train must have the same length. Received: 0"),
+        ({"x_train": None, "y_train": None, "x_test": np.zeros(3)}, r"x_test must have shape"),
+    ],
+)
+def test_bad_npz_to_be_scored_is_named(tmp_path, changes, message):
+    path = write_npz(tmp_path / "bad.npz", **changes)
+    with pytest.raises(InputError, match=f"bad.npz.*{message}"):
+        read_npz(path, need_labels=False)
+
+
 def test_npz_is_never_unpickled(tmp_path):
     bait = tmp_path / "executed"
     objects = np.array([Touch(bait)], object)
