@@ -76,7 +76,12 @@ def main(argv):
     else:
         dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape, need_labels=False)
         stem = f"evaluation-{dataset.name}"
-        images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
+        images, true_labels, ids = whole_set(dataset, config["normal_name"])
+        if true_labels is None:
+            print(
+                f"Nothing says which images of {dataset.name} are normal, such as a class named "
+                f"{config['normal_name']!r}: true labels stay blank, and there are no metrics."
+            )
     output_dir = Path(FLAGS.output_dir or run_dir).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     if not os.access(output_dir, os.W_OK):

@@ -138,7 +138,8 @@ def test_evaluate_scores_any_folder(run_dir, run_command, tmp_path):
 def test_evaluate_scores_arrays_without_labels(run_dir, run_command, tmp_path):
     np.savez(tmp_path / "some.npz", x_test=np.zeros((3, 8, 8), "uint8"))
     flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path}")
-    run_command("evaluate.py", *flags, f"--dataset={tmp_path / 'some.npz'}")
+    done = run_command("evaluate.py", *flags, f"--dataset={tmp_path / 'some.npz'}")
+    assert "Nothing says which images of some are normal" in done.stdout
     assert [row["true_label"] for row in read_rows(tmp_path / "evaluation-some.csv")] == [""] * 3
     assert json.loads((tmp_path / "evaluation-some.json").read_text())["auroc"] is None
 
