@@ -99,9 +99,11 @@ def print_table(metrics, where):
         "average precision": metrics["average_precision"],
         "F1 at the threshold": metrics["f1"],
     }
+    none = {None: "no true labels", 0: "no anomalies known"}
+    reason = none.get(metrics["n_anomalous"], "no normal images known")
     print()
     for name, value in rows.items():
-        print(f"{name:<22}{'no anomalies known' if value is None else f'{value:.4f}'}")
+        print(f"{name:<22}{reason if value is None else f'{value:.4f}'}")
     print(f"{'threshold':<22}{metrics['threshold']:.6g}")
     print(f"{'scored, images/s':<22}{metrics['images_per_second']:.0f}")
     print(f"{'written to':<22}{where}")
