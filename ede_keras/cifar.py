@@ -69,7 +69,7 @@ def read_cifar(root, name: str):
     """CIFAR-10 or CIFAR-100 (fine labels) in a folder.
 
     Args:
-        root: Folder that holds one of `cifar_files(name)`.
+        root: Folder that holds one of `cifar_files(name)`, or one of them itself.
         name: "cifar10" or "cifar100".
 
     Returns:
@@ -79,8 +79,8 @@ def read_cifar(root, name: str):
         InputError: Incomplete or damaged files, or a pickle that is not the publisher's.
     """
     for form in _CIFAR[name]:
-        for path in (Path(root, form.folder), Path(root, form.archive)):
-            if path.exists():
+        for path in (Path(root, form.folder), Path(root, form.archive), Path(root)):
+            if path.name in (form.folder, form.archive) and path.exists():
                 return _read_form(path, form, name), path
     return None
 

@@ -10,6 +10,7 @@ import numpy as np
 from ede_keras.errors import InputError
 from ede_keras.images import decode_exact
 
+_FILES = ("coil-100", "coil-100.zip")
 _NAME = re.compile(r"obj(\d{1,3})__(\d{1,3})\.png", re.IGNORECASE)
 _DAMAGE = (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile)
 
@@ -18,7 +19,8 @@ def read_coil(root):
     """COIL-100 in a folder: `coil-100/objN__A.png`, or the publisher's `coil-100.zip`.
 
     Args:
-        root: Folder that holds one of the two; a part of the objects and angles is enough.
+        root: Folder that holds one of the two, or one of them itself; a part of the objects and
+            angles is enough.
 
     Returns:
         The four arrays of `ede_keras.readers`, sorted by object, then angle, all in the training
@@ -27,8 +29,8 @@ def read_coil(root):
     Raises:
         InputError: No such images, damaged ones, or several sizes.
     """
-    for path in (Path(root, "coil-100"), Path(root, "coil-100.zip")):
-        if path.exists():
+    for path in (*(Path(root, name) for name in _FILES), Path(root)):
+        if path.name in _FILES and path.exists():
             try:
                 x, y = _read_coil_images(path)
             except PermissionError:  # is no damage

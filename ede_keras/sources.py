@@ -35,8 +35,9 @@ def find_arrays(name: str, data_dir: str | None = None):
 
     Args:
         name: "mnist", "fmnist", "cifar10", "cifar100" or "coil100".
-        data_dir: The only folder to search, if given. Otherwise Keras's cache (`KERAS_HOME`,
-            by default `~/.keras`), then the Debian package of Fashion-MNIST, then a download.
+        data_dir: The only folder to search, if given; of CIFAR and COIL-100 it may also be the
+            publisher's folder or archive itself. Otherwise Keras's cache (`KERAS_HOME`, by
+            default `~/.keras`), then the Debian package of Fashion-MNIST, then a download.
 
     Returns:
         The four arrays of `ede_keras.readers`, and the place as a string.
@@ -45,7 +46,7 @@ def find_arrays(name: str, data_dir: str | None = None):
         InputError: Found nowhere; says what was looked for, where, and what to do.
     """
     if data_dir is not None:
-        roots = _roots(Path(data_dir).expanduser(), name)
+        roots = _roots(Path(data_dir).expanduser().absolute(), name)
     else:
         home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
         roots = _roots(home / "datasets", name)

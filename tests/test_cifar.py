@@ -42,6 +42,17 @@ def test_cifar_binary_tar_is_read_in_memory(tmp_path, name):
     assert list((tmp_path / "set").iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_itself_is_the_folder(tmp_path, name):
+    folder = write_cifar_binary(tmp_path / "made", name)
+    archive = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}[name]
+    for root in (folder, tar_of(folder, tmp_path / archive)):
+        arrays, path = read_cifar(root, name)
+        assert_same(arrays, expected_cifar(name))
+        assert path == root
+    assert read_cifar(folder, {"cifar10": "cifar100", "cifar100": "cifar10"}[name]) is None
+
+
 def test_cifar_tar_with_weird_members(tmp_path):
     folder = write_cifar_binary(tmp_path / "made")
     (tmp_path / "set").mkdir()

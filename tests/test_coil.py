@@ -47,6 +47,20 @@ def test_coil_zip_with_weird_members(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "set"]
 
 
+def test_coil_itself_is_the_folder(tmp_path):
+    folder = write_coil(tmp_path)
+    archive = tmp_path / "made" / "coil-100.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in folder.iterdir():
+            file.write(path, f"coil-100/{path.name}")
+    for root in (folder, archive):
+        found, path = read_coil(root)
+        assert_is_coil(found)
+        assert path == root
+    assert read_coil(folder.rename(tmp_path / "other")) is None
+
+
 def test_coil_problems_are_named(tmp_path):
     assert read_coil(tmp_path) is None
     folder = write_coil(tmp_path, objects=(1,))

@@ -107,6 +107,11 @@ def test_coil_offers_the_objects_that_are_there(offline):
     assert coil.default_protocol == "coil30"
 
 
+def test_data_dir_is_the_folder_of_the_set_itself(offline, monkeypatch):
+    monkeypatch.chdir(write_coil(offline))
+    assert load_dataset("coil100", ".").source == str(offline / "coil-100")
+
+
 def test_npz_in_data_dir_goes_before_other_files(offline):
     write_idx(offline)
     arrays = make_arrays(1, 10, (28, 28, 1))
