@@ -49,6 +49,7 @@ flags.DEFINE_bool("deterministic", True, "The same bits every time, on a CPU; ru
 flags.DEFINE_string("output_dir", "runs", "Folder of all runs.")
 flags.DEFINE_bool("resume", False, "Go on with an unfinished run.")
 flags.DEFINE_bool("overwrite", False, "Replace whatever run is there.")
+flags.mark_bool_flags_as_mutual_exclusive(["resume", "overwrite"])
 
 # Each replaces an argument of the recipe; unset, the recipe's holds.
 RECIPE_FLAGS = (

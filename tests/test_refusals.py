@@ -23,6 +23,7 @@ from makers import make_arrays, write_folder, write_npz
         (("--image_size=20",), "multiple of 8"),
         (("--contamination=1.5",), "below 1"),
         (("--jit_compile=true",), "--nodeterministic"),
+        (("--resume", "--overwrite"), "At most one of (resume, overwrite)"),
         (("--output_dir=/dev/null/runs",), "/dev/null"),
         (("--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),
     ],
