@@ -112,7 +112,16 @@ def load_split(config, data_dir, image_shape):
 
     Returns:
         A `protocols.Split`.
+
+    Raises:
+        InputError: The images are not where they lay.
     """
-    dataset = config["dataset_path"] or config["dataset"]
+    path = config["dataset_path"]
+    if path and not os.path.exists(path):
+        raise InputError(
+            f"The run's images must lie where they lay when it was trained; move them back, or "
+            f"score all that are in their new place by --dataset. Received: no {path}"
+        )
+    dataset = path or config["dataset"]
     dataset = load_dataset(dataset, data_dir or config["data_dir"], image_shape)
     return make_split(dataset, config["protocol"], config["normal"], config["seed"])

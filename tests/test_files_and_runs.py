@@ -7,7 +7,7 @@ import pytest
 
 from ede_keras import files
 from ede_keras.errors import InputError
-from ede_keras.runs import RunFolder
+from ede_keras.runs import RunFolder, load_split
 
 CONFIG = {"dataset": "digits", "normal": 2, "seed": 0, "epochs": 3}
 
@@ -120,3 +120,10 @@ def test_a_run_without_metrics_counts_as_unfinished(tmp_path):
     with pytest.raises(InputError, match="--resume"):
         begin(tmp_path)
     assert begin(tmp_path, resume=True)[1] == "resumed"
+
+
+def test_images_that_have_moved(tmp_path):
+    moved = tmp_path / "parts.npz"
+    config = {"dataset": "parts", "dataset_path": str(moved), "data_dir": None}
+    with pytest.raises(InputError, match=f"new place by --dataset. Received: no {moved}"):
+        load_split(config, None, (8, 8, 1))
