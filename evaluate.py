@@ -76,7 +76,7 @@ def main(argv):
     else:
         dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape, need_labels=False)
         stem = f"evaluation-{dataset.name}"
-        images, true_labels, ids = whole_set(dataset, config["normal_name"])
+        images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
         if true_labels is None:
             print(
                 f"Nothing says which images of {dataset.name} are normal, such as a class named "

@@ -40,6 +40,7 @@ class Dataset:
         paths_train: Of a folder: file of each image, relative to the folder.
         paths_test: As `paths_train`.
         is_folder: Whether it was read from a folder of images.
+        has_names: Whether its classes have names, not numbers alone as in an `.npz` of one's own.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     paths_train: np.ndarray | None = None
     paths_test: np.ndarray | None = None
     is_folder: bool = False
+    has_names: bool = True
 
     @property
     def has_fixed_normal(self) -> bool:
@@ -98,7 +100,7 @@ def load_dataset(
         arrays = readers.read_npz(path, need_labels)
         found = np.unique(np.concatenate([arrays[1], arrays[3]])).tolist()
         names = {label: str(label) for label in found}
-        return Dataset(path.stem, *arrays, names, str(path), "official")
+        return Dataset(path.stem, *arrays, names, str(path), "official", has_names=False)
     raise InputError(
         f"dataset must be one of {', '.join(BUILT_IN)}, the path of an existing .npz file, or the "
         f"path of an existing folder of images. Received: {dataset!r}"

@@ -94,34 +94,36 @@ def make_split(
     )
 
 
-def whole_set(dataset: Dataset, normal_name: str):
+def whole_set(dataset: Dataset, normal: int | str, normal_name: str):
     """All there is to score in a set that the model was not made for.
 
     Args:
         dataset: the images; those of its test part, or all if it has none.
-        normal_name: name of the normal class of the model's own data set. Its label counts only
-            where it is the name, for equal numbers of two sets may mean different things.
+        normal: the normal class of the model's own data set, a label or "good".
+        normal_name: its name, by which it is looked for. Its label counts only among labels that
+            have no names: equal numbers of two sets with names mean different things.
 
     Returns:
         `(images, true_labels, ids)`: `true_labels` int32, 1 = anomalous, or None where nothing
-        says which images are normal: a plain folder, an `.npz` without labels, or a set with none
-        of its classes of that name. `ids` are the folder's files, else positions.
+        says which images are normal: a plain folder, an `.npz` without labels, or a set that has
+        no such class. `ids` are the folder's files, else positions.
     """
     in_test = len(dataset.x_test) > 0
     images = dataset.x_test if in_test else dataset.x_train
     classes = dataset.y_test if in_test else dataset.y_train
     paths = dataset.paths_test if in_test else dataset.paths_train
     ids = paths if dataset.is_folder else np.arange(len(images))
-    label = _label_of_normal(dataset, normal_name)
+    label = _label_of_normal(dataset, normal, normal_name)
     is_known = label is not None and len(classes) == len(images)
     return images, (classes != label).astype(np.int32) if is_known else None, ids
 
 
-def _label_of_normal(dataset, normal_name):
+def _label_of_normal(dataset, normal, normal_name):
     if dataset.has_fixed_normal:
         return 0 if dataset.default_protocol == "official" else None
     names = {name.lower(): label for label, name in dataset.class_names.items()}
-    return names.get(normal_name.lower())
+    by_label = normal if not dataset.has_names and normal in dataset.class_names else None
+    return names.get(normal_name.lower(), by_label)
 
 
 # The rules: each returns the positions of the normal training images and of the test images, in

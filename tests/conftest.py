@@ -84,6 +84,8 @@ def forks():
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # The package beside the tests, wherever another one is installed.
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as process:
         yield process
     assert process.returncode == 0

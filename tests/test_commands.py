@@ -110,7 +110,7 @@ def test_another_decision_without_training(run_dir, run_command, tmp_path):
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     trust = min(max(2 - 2 * terms["pretext"].mean() / np.log(16), 1e-3), 1)
     scores = 0
-    for values, weight in zip(terms.values(), (0.05, 0.2, 2 * trust, 1, 1), strict=True):
+    for values, weight in zip(terms.values(), (0.05, 0.2, 3 * trust, 1, 1), strict=True):
         scores += weight * (values - values.mean()) / values.std()
     assert evaluation["threshold"] == pytest.approx(np.sort(scores)[::-1][16], rel=1e-3, abs=1e-4)
     before, after = (

@@ -227,41 +227,40 @@ def test_whole_set_of_arrays_is_the_test_part():
         "made",
         "official",
     )
-    images, truth, ids = whole_set(dataset, "Dog")
+    images, truth, ids = whole_set(dataset, 7, "Dog")
     assert len(images) == 3 and ids.tolist() == [0, 1, 2] and truth.tolist() == [1, 0, 1]
 
 
 def test_whole_set_does_not_compare_numbers_of_named_classes(tmp_path):
-    """Class 2 of Fashion-MNIST, a pullover, is not the digit 2; a label without a name is one."""
-    digits = load_dataset("digits")
-    assert whole_set(digits, "pullover")[1] is None
+    """Class 2 of Fashion-MNIST, a pullover, is not the digit 2; it may be the 2 of an `.npz`."""
+    assert whole_set(load_dataset("digits"), 2, "pullover")[1] is None
     unnamed = load_dataset(str(write_npz(tmp_path / "a.npz")))
-    assert whole_set(unnamed, "dog")[1] is None
-    assert whole_set(unnamed, "2")[1].tolist() == [1, 1, 0, 1, 1, 0]
+    assert whole_set(unnamed, 2, "pullover")[1].tolist() == [1, 1, 0, 1, 1, 0]
+    assert whole_set(unnamed, 9, "ankle-boot")[1] is None
 
 
 @pytest.mark.parametrize("gone", [("y_test",), ("x_train", "y_train", "y_test")])
 def test_whole_set_without_labels(tmp_path, gone):
     path = write_npz(tmp_path / "a.npz", **dict.fromkeys(gone))
     dataset = load_dataset(str(path), need_labels=False)
-    images, truth, ids = whole_set(dataset, "1")
+    images, truth, ids = whole_set(dataset, 1, "1")
     assert len(images) == len(ids) == 6 and truth is None
 
 
 def test_whole_set_of_folders(tmp_path):
     write_folder(tmp_path / "mvtec", "mvtec", n=3)
     dataset = load_dataset(str(tmp_path / "mvtec"))
-    images, truth, ids = whole_set(dataset, "2")
+    images, truth, ids = whole_set(dataset, 2, "2")
     assert len(images) == len(truth) == len(ids) == len(dataset.x_test)
     assert [("good" not in path) == bool(label) for path, label in zip(ids, truth, strict=True)]
     assert {bool(label) for path, label in zip(ids, truth, strict=True) if "good" in path} == {
         False
     }
     write_folder(tmp_path / "plain", "plain", n=3)
-    _, truth, ids = whole_set(load_dataset(str(tmp_path / "plain")), "good")
+    _, truth, ids = whole_set(load_dataset(str(tmp_path / "plain")), "good", "good")
     assert truth is None and ids.dtype.kind == "U"
     write_folder(tmp_path / "classes", "classes", n=3)
     dataset = load_dataset(str(tmp_path / "classes"))
     first = dataset.class_names[0]
-    assert whole_set(dataset, first)[1].tolist() == (dataset.y_train != 0).astype(int).tolist()
-    assert whole_set(dataset, "elsewhere")[1] is None
+    assert whole_set(dataset, 1, first)[1].tolist() == (dataset.y_train != 0).astype(int).tolist()
+    assert whole_set(dataset, 0, "elsewhere")[1] is None
