@@ -43,7 +43,12 @@ flags.DEFINE_integer("seed", 0, "Of split, first weights and shuffling.", 0, 2**
 flags.DEFINE_enum("recipe", "default", tuple(recipes.RECIPES), "Named set of arguments.")
 flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "What is left of the method, Table 5.")
 flags.DEFINE_float("contamination", 0.05, "Share of normal images that may be called anomalous.")
-flags.DEFINE_enum("jit_compile", "auto", ("auto", "true", "false"), "XLA; auto: on a GPU only.")
+flags.DEFINE_enum(
+    "jit_compile",
+    "auto",
+    ("auto", "true", "false"),
+    "XLA; auto: on a GPU; true: with --nodeterministic.",
+)
 flags.DEFINE_bool("deterministic", True, "The same bits every time, on a CPU; rules out XLA.")
 # Where to.
 flags.DEFINE_string("output_dir", "runs", "Folder of all runs.")
@@ -63,13 +68,15 @@ RECIPE_FLAGS = (
     flags.DEFINE_float("image_weight", None, "alpha, of the image term."),
     flags.DEFINE_float("latent_weight", None, "beta, of the latent term."),
     flags.DEFINE_enum("norm", None, NORMS, "d: mean absolute or squared difference."),
-    flags.DEFINE_enum("schedule", None, SCHEDULES, "Weight of phase 1 at an epoch."),
-    flags.DEFINE_float("phase_floor", None, "Floor of that weight.", 0.0, 1.0),
+    flags.DEFINE_enum("schedule", None, SCHEDULES, "Weight of phase 1 by epoch."),
+    flags.DEFINE_float(
+        "phase_floor", None, "Least weight of phase 1, of the floored schedule.", 0.0, 1.0
+    ),
     flags.DEFINE_enum("update", None, UPDATES, "Order of the two EDEs' updates."),
     flags.DEFINE_enum("phase2_updates", None, PHASE2_UPDATES, "What phase 2 moves."),
     flags.DEFINE_bool("fixed_latent_target", None, "Whether z is a constant in d(z, z_i)."),
     flags.DEFINE_enum("score", None, SCORES, "First term of Equation (8)."),
-    flags.DEFINE_float("omega1", None, "Weight of that term.", 0.0, 1.0),
+    flags.DEFINE_float("omega1", None, "omega1 in 0 to 1, of the first term of (8).", 0.0, 1.0),
     flags.DEFINE_enum("pretext", None, PRETEXTS, "What E1 sees of an image in training."),
     flags.DEFINE_float("pretext_weight", None, "lambda, of the pretext's loss.", 0.0),
     flags.DEFINE_integer("pretext_views", None, "Views of an image in a step.", lower_bound=1),
