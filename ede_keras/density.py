@@ -62,7 +62,7 @@ class NearestNormal(keras.layers.Layer):
         self.memory.assign((kept - mean) @ whitening)
 
     def call(self, codes):
-        codes = ops.transpose(ops.cast(codes, "float32"), (1, 0, 2))
+        codes = ops.transpose(codes, (1, 0, 2))
         white = ops.matmul(codes - self.mean, self.whitening)
         products = ops.matmul(white, ops.transpose(self.memory, (0, 2, 1)))
         lengths = ops.sum(ops.square(self.memory), axis=-1)[:, None]

@@ -28,10 +28,9 @@ def _block(x, convolution, normalize=True, name=None):
     x = convolution(x)
     if normalize:
         # Devices that share a batch share its statistics, or each would score in its own way.
-        devices = tf.distribute.get_strategy().num_replicas_in_sync
-        x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=devices > 1)(
-            x
-        )
+        shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        norm = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=shared)
+        x = norm(x)
     return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
 
 

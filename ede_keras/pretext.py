@@ -111,7 +111,7 @@ class GeometricPretext(keras.layers.Layer):
 
     def name_views(self, features):
         """log p(view | features), float32 `(n, K)`, of hidden maps `(n, ...)`."""
-        flat = ops.reshape(ops.cast(features, "float32"), (-1, math.prod(features.shape[1:])))
+        flat = ops.reshape(features, (-1, math.prod(features.shape[1:])))
         return ops.log_softmax(self.head(flat))
 
     def loss(self, features, which):
