@@ -18,7 +18,7 @@ import keras
 from absl import flags
 
 from ede_keras import command, recipes
-from ede_keras.callbacks import CtrlC, EpochCheckpoint
+from ede_keras.callbacks import CtrlC, EpochCheckpoint, cosine_decay
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, reading, write_csv
@@ -62,6 +62,7 @@ RECIPE_FLAGS = (
     flags.DEFINE_integer("min_steps", None, "Batches of an epoch, at the least.", lower_bound=1),
     flags.DEFINE_integer("batch_size", None, "Images in a batch.", lower_bound=1),
     flags.DEFINE_float("learning_rate", None, "Adam's, of both EDEs.", lower_bound=0.0),
+    flags.DEFINE_bool("cosine_decay", None, "Whether the learning rate falls to 0 by a cosine."),
     flags.DEFINE_integer("latent_dim", None, "Length of the latent vectors.", lower_bound=1),
     flags.DEFINE_integer("image_size", None, "Image size inside the networks.", lower_bound=16),
     flags.DEFINE_integer("base_width", None, "Filters of the first layer.", lower_bound=1),
@@ -89,7 +90,7 @@ FLAGS = flags.FLAGS
 def build_model(image_shape):
     """The model that the flags ask for, compiled, and the arguments of its training."""
     overrides = {flag.name: flag.value for flag in RECIPE_FLAGS if flag.value is not None}
-    arguments, training = recipes.get_recipe(FLAGS.recipe, **overrides)
+    arguments, training = recipes.get_recipe(FLAGS.recipe, image_shape, **overrides)
     model = VARIANTS[FLAGS.variant](image_shape, contamination=FLAGS.contamination, **arguments)
     model.compile(
         keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"]),
@@ -98,8 +99,11 @@ def build_model(image_shape):
     return model, training
 
 
-def build_callbacks(work, *callbacks):
+def build_callbacks(training, work, *callbacks):
     callbacks = list(callbacks)
+    if training["cosine_decay"]:
+        # Before the checkpoint, whose history is to name the rate.
+        callbacks.insert(0, cosine_decay(training["learning_rate"], training["epochs"]))
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(work / "logs", write_graph=False))
     else:
@@ -128,7 +132,7 @@ def train(model, training, split, work):
             initial_epoch=initial_epoch,
             epochs=training["epochs"],
             validation_data=split.x_val,
-            callbacks=build_callbacks(work, checkpoint, ctrl_c),
+            callbacks=build_callbacks(training, work, checkpoint, ctrl_c),
             verbose=1 if sys.stdout.isatty() else 2,
         )
     return model, checkpoint.seconds

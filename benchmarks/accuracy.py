@@ -73,12 +73,14 @@ def find_line(lines, run):
         return None
     expected = {}
     if run["recipe"] not in simple.METHODS:
-        expected = {
-            name: value for part in get_recipe(run["recipe"]) for name, value in part.items()
-        }
+        parts = get_recipe(run["recipe"], found[0]["image_shape"])
+        expected = {name: value for part in parts for name, value in part.items()}
     if FLAGS.epochs:
         expected["epochs"] = FLAGS.epochs
-    if any(found[0].get(name) != value for name, value in expected.items() if value is not None):
+    # None is the model's own choice; an argument that an older line does not know was off.
+    if any(
+        found[0].get(name, False) != value for name, value in expected.items() if value is not None
+    ):
         sys.exit(f"{FLAGS.results} holds {run} of another version of the recipe: remove its lines.")
     return found[0]
 

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import tables
 from ede_keras import EDE, command, recipes
+from ede_keras.callbacks import cosine_decay
 from ede_keras.datasets import load_dataset
 from ede_keras.pipeline import make_train_dataset
 from ede_keras.protocols import make_split
@@ -63,14 +64,17 @@ def audit(dataset, normal):
     """The line of one class."""
     split = make_split(dataset, FLAGS.protocol, normal, FLAGS.seed)
     command.set_determinism(FLAGS.seed, deterministic=True)
-    _, training = recipes.get_recipe(FLAGS.recipe)
+    _, training = recipes.get_recipe(FLAGS.recipe, split.x_train.shape[1:])
     model = EDE.from_recipe(FLAGS.recipe, split.x_train.shape[1:])
     data, steps = make_train_dataset(
         split.x_train, training["batch_size"], FLAGS.seed, min_steps=training["min_steps"]
     )
     watcher = TestAuroc(split)
     epochs = FLAGS.epochs or training["epochs"]
-    model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=[watcher], verbose=2)
+    callbacks = [watcher]
+    if training["cosine_decay"]:
+        callbacks.append(cosine_decay(training["learning_rate"], epochs))
+    model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=callbacks, verbose=2)
     best = int(np.argmax(watcher.aurocs))
     return {
         "dataset": dataset.name,

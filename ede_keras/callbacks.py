@@ -1,4 +1,4 @@
-"""Keras callbacks of the training command."""
+"""Keras callbacks of the recipes and of the training command."""
 
 import signal
 import time
@@ -7,6 +7,17 @@ from pathlib import Path
 import keras
 
 from ede_keras.files import atomic_path, read_csv, reading, write_csv
+
+
+def cosine_decay(learning_rate, epochs):
+    """A callback for `fit`: the learning rate falls along half a cosine, epoch by epoch.
+
+    Args:
+        learning_rate: That of the first epoch; after the last one it would be 0.
+        epochs: All epochs of the training, as `fit` is given them.
+    """
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs)
+    return keras.callbacks.LearningRateScheduler(lambda epoch: float(schedule(epoch)))
 
 
 class EpochCheckpoint(keras.callbacks.Callback):

@@ -66,17 +66,17 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             teaches E2 and the decoders to find z, but not E1 to shrink it. As printed: False.
         score: First term of Equation (8): "latent", ‖z − z2‖, or "image", ‖x − x2'‖.
         omega1: ω1 in [0, 1]; ω2 is 1 − ω1.
-        pretext: "none", or what E1 sees of an image in training: "rotations" or
-            "rotations_and_shifts" (`GeometricPretext`). Both EDEs then restore the image from a
+        pretext: "none", or what E1 sees of an image in training: "rotations",
+            "rotations_and_shifts", or, of colour images, "rotations_shifts_and_colours"
+            (`GeometricPretext`). Both EDEs then restore the image from a
             view of it, a head names the view by what E1 makes of it, and the score has terms
             more (`VIEW_WEIGHTS`), all brought to one scale by `calibrate`.
         pretext_weight: λ of the head's cross-entropy, which is added to rec_1, Equation (1).
         pretext_views: Views of each image that the head names in a step, 1 or more; the EDEs
             restore the image from the first. The head learns slowest, and a view costs E1 alone.
         memory_size: Normal images whose codes the pretext's terms remember.
-        mirror: Whether every other image of a training batch is mirrored left to right; None, as
-            in the default recipe: colour images are, for a photograph's mirror image is as
-            normal. Not so with parts that have a left and a right form.
+        mirror: Whether every other image of a training batch is mirrored left to right. Not for
+            parts that have a left and a right form.
         contamination: Share of held-out normal images that the threshold may call anomalous,
             in [0, 1).
         name: Name of the model.
@@ -128,8 +128,6 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             image_size = 16 if max(image_shape[:2]) <= 16 else 32
         if base_width is None:
             base_width = 16 if image_shape[-1] == 1 else 32
-        if mirror is None:
-            mirror = image_shape[-1] == 3
         check_choice("norm", norm, losses.NORMS)
         check_choice("schedule", schedule, schedules.SCHEDULES)
         check_choice("update", update, UPDATES)
@@ -179,7 +177,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             setattr(self, network, build(*sizes, name=network))
         self.views = None
         if pretext != "none":
-            self.views = GeometricPretext(pretext, self.image_size, memory_size, name="views")
+            view_shape = (self.image_size, self.image_size, image_shape[-1])
+            self.views = GeometricPretext(pretext, view_shape, memory_size, name="views")
             features = self.encoder1.get_layer("features").output
             outputs = [self.encoder1.output, features]
             self._observer = keras.Model(self.encoder1.inputs, outputs, name="observer")
@@ -218,7 +217,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         Example:
             >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
         """
-        arguments, training = recipes.get_recipe(name, **overrides)
+        arguments, training = recipes.get_recipe(name, image_shape, **overrides)
         adam = {argument: training.pop(argument) for argument in ("learning_rate", "beta_1")}
         if misplaced := sorted(set(overrides) & set(training)):
             raise InputError(
@@ -277,11 +276,21 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         # data that come in the same order in every epoch.
         began = self.epoch + (self.optimizer.iterations if training else 0)
         n = ops.shape(x)[0]
-        which = ops.arange(self.pretext_views)[:, None] + ops.arange(n) + ops.cast(began, "int32")
-        which = ops.reshape(which, (-1,)) % self.views.n_views
-        images = ops.tile(x, (self.pretext_views, 1, 1, 1))
-        z, features = self._observer(self.views.view(images, which), training=training)
-        return z[:n], self.pretext_weight * self.views.loss(features, which)
+        which = ops.arange(n) + ops.cast(began, "int32")
+        z, features = self._observe_views(x, which, training)
+        if self.pretext_views > 1:
+            # Apart from the first ones, for the way back from z is to lead through those alone.
+            more = ops.arange(1, self.pretext_views)[:, None] + which
+            more = ops.reshape(more, (-1,))
+            images = ops.tile(x, (self.pretext_views - 1, 1, 1, 1))
+            _, more_features = self._observe_views(images, more, training)
+            which = ops.concatenate([which, more])
+            features = ops.concatenate([features, more_features])
+        return z, self.pretext_weight * self.views.loss(features, which % self.views.n_views)
+
+    def _observe_views(self, x, which, training):
+        images = self.views.view(x, which % self.views.n_views)
+        return self._observer(images, training=training)
 
     def regenerate(self, z, decoder, training):
         """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""

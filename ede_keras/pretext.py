@@ -16,21 +16,22 @@ SHIFT = 1 / 4
 LABEL_SMOOTHING = 0.1
 
 
-def _rotations(pixels):
-    return [np.rot90(pixels, turns) for turns in range(4)]
+def _turn(images):
+    return [np.rot90(image, turns) for image in images for turns in range(4)]
 
 
-def _shifts(pixels):
+def _shifts(image):
     """Unmoved, to the left, to the right and up; what comes in from outside is mirrored."""
-    size = len(pixels)
+    size = len(image)
     by = round(SHIFT * size)
-    padded = np.pad(pixels, by, mode="symmetric")
+    padded = np.pad(image, ((by, by), (by, by), (0, 0)), mode="symmetric")
     corners = [(by, by), (by, 0), (by, 2 * by), (2 * by, by)]
     return [padded[top : top + size, left : left + size] for top, left in corners]
 
 
-def _rotations_and_shifts(pixels):
-    return [view for shifted in _shifts(pixels) for view in _rotations(shifted)]
+def _colours(image):
+    """The channels exchanged in a ring, and the green one in place of all."""
+    return [image[..., [1, 2, 0]], image[..., [1, 1, 1]]]
 
 
 # What the terms weigh in the score: the views' negative log-likelihood, and the distance of their
@@ -38,8 +39,12 @@ def _rotations_and_shifts(pixels):
 # weights do alike; on photographs the distances say less.
 VIEW_WEIGHTS = {"pretext": 3.0, "latent_distance": 1.0, "feature_distance": 1.0}
 
-# Each makes of the numbered pixels of a square image its K views; the first is the image itself.
-TRANSFORMATIONS = {"rotations": _rotations, "rotations_and_shifts": _rotations_and_shifts}
+# Each makes of a square image `(size, size, channels)` its K views; the first is the image itself.
+TRANSFORMATIONS = {
+    "rotations": lambda image: _turn([image]),
+    "rotations_and_shifts": lambda image: _turn(_shifts(image)),
+    "rotations_shifts_and_colours": lambda image: _turn(_shifts(image) + _colours(image)),
+}
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -53,8 +58,9 @@ class GeometricPretext(keras.layers.Layer):
     Args:
         transformations: One of `TRANSFORMATIONS`: "rotations", by 0, 90, 180 and 270 degrees,
             K = 4; "rotations_and_shifts", each of these unmoved and shifted by a quarter of the
-            image in three directions, K = 16.
-        image_size: Height and width of the images.
+            image in three directions, K = 16; "rotations_shifts_and_colours", these and the
+            rotations with exchanged and with equal channels, of colour images alone, K = 24.
+        image_shape: `(size, size, channels)` of the images.
         memory_size: Normal images whose codes are remembered.
 
     Call arguments:
@@ -69,19 +75,24 @@ class GeometricPretext(keras.layers.Layer):
     NeurIPS 2018. It is no part of Jia and Liu's method.
     """
 
-    def __init__(self, transformations, image_size, memory_size, **kwargs):
+    def __init__(self, transformations, image_shape, memory_size, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         if transformations not in TRANSFORMATIONS:
             raise InputError(
                 f"`pretext` must be one of none, {', '.join(TRANSFORMATIONS)}. "
                 f"Received: pretext={transformations!r}"
             )
+        if "colours" in transformations and image_shape[-1] != 3:
+            raise InputError(
+                f"pretext={transformations!r} needs images of 3 channels. "
+                f"Received: {image_shape[-1]}"
+            )
         self.transformations = transformations
-        self.image_size = image_size
+        self.image_shape = tuple(image_shape)
         self.memory_size = memory_size
-        pixels = np.arange(image_size**2, dtype="int32").reshape(image_size, image_size)
-        views = TRANSFORMATIONS[transformations](pixels)
-        # A view is a choice of pixels, so one gather makes any of them.
+        values = np.arange(math.prod(image_shape), dtype="int32").reshape(image_shape)
+        views = TRANSFORMATIONS[transformations](values)
+        # A view is a choice of an image's values, so one gather makes any of them.
         self.table = np.stack([view.reshape(-1) for view in views])
         self.head = keras.layers.Dense(len(views), dtype=self.dtype_policy, name="head")
         self.latent_density = NearestNormal(memory_size, name="latent_density")
@@ -99,15 +110,14 @@ class GeometricPretext(keras.layers.Layer):
 
     def view(self, images, which):
         """View `which[i]`, an int32 `(n,)` from 0 to K − 1, of image i, `(n, size, size, c)`."""
-        pixels = tf.reshape(images, (-1, self.image_size**2, images.shape[-1]))
-        moved = tf.gather(pixels, tf.gather(self.table, which), batch_dims=1)
+        values = tf.reshape(images, (-1, math.prod(self.image_shape)))
+        moved = tf.gather(values, tf.gather(self.table, which), batch_dims=1)
         return tf.reshape(moved, tf.shape(images))
 
     def all_views(self, images):
         """All views of every image, `(n · K, size, size, c)`, those of an image in a row."""
-        shape = images.shape[1:]
-        pixels = ops.reshape(images, (-1, self.image_size**2, shape[-1]))
-        return ops.reshape(ops.take(pixels, self.table, axis=1), (-1, *shape))
+        values = ops.reshape(images, (-1, math.prod(self.image_shape)))
+        return ops.reshape(ops.take(values, self.table, axis=1), (-1, *self.image_shape))
 
     def name_views(self, features):
         """log p(view | features), float32 `(n, K)`, of hidden maps `(n, ...)`."""
@@ -154,6 +164,6 @@ class GeometricPretext(keras.layers.Layer):
         return {
             **super().get_config(),
             "transformations": self.transformations,
-            "image_size": self.image_size,
+            "image_shape": list(self.image_shape),
             "memory_size": self.memory_size,
         }

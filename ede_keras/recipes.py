@@ -3,7 +3,14 @@
 from ede_keras.errors import InputError
 
 # Arguments of a recipe that are not the model's own.
-TRAINING_ARGUMENTS = ("learning_rate", "beta_1", "batch_size", "epochs", "min_steps")
+TRAINING_ARGUMENTS = (
+    "learning_rate",
+    "beta_1",
+    "cosine_decay",
+    "batch_size",
+    "epochs",
+    "min_steps",
+)
 
 # Chosen on classes of the Fashion-MNIST and MNIST training parts: phase 2 with a bounded weight,
 # D1 against D2, and a z that its own consistency term cannot shrink.
@@ -21,9 +28,9 @@ _NO_PRETEXT = {
     "fixed_latent_target": True,
     "score": "image",
     "omega1": 0.9,
-    "mirror": None,
     "learning_rate": 1e-3,
     "beta_1": 0.5,
+    "cosine_decay": False,
     "batch_size": 64,
     "epochs": 15,
     # An epoch of a small set is several passes, else some dozen images end untrained.
@@ -48,6 +55,7 @@ RECIPES = {
         "omega1": 0.5,
         "learning_rate": 2e-4,
         "beta_1": 0.5,
+        "cosine_decay": False,
         "batch_size": 64,
         "epochs": 15,
         "min_steps": 1,
@@ -65,13 +73,22 @@ RECIPES = {
     },
 }
 
+# What is otherwise for colour images: a photograph's mirror image is as normal, and there is more
+# to learn, of colours and in all.
+_COLOUR = {
+    "default_no_pretext": {"mirror": True},
+    "default": {"mirror": True, "pretext": "rotations_shifts_and_colours", "epochs": 16},
+}
 
-def get_recipe(name, **overrides):
+
+def get_recipe(name, image_shape, **overrides):
     """The arguments of a recipe, with some of them replaced.
 
     Args:
         name: One of `RECIPES`: "paper", the literal algorithm; "default", what detects best; or
             "default_no_pretext", the same objective without the geometric pretext.
+        image_shape: `(height, width, channels)` of the images; the default recipes differ for
+            grey and for colour images.
         **overrides: Arguments of `EDE`, or one of `TRAINING_ARGUMENTS`.
 
     Returns:
@@ -81,12 +98,13 @@ def get_recipe(name, **overrides):
         InputError: The recipe does not exist.
 
     Example:
-        >>> model_arguments, training_arguments = get_recipe("paper", latent_dim=64)
+        >>> model_arguments, training_arguments = get_recipe("paper", (28, 28, 1), latent_dim=64)
         >>> model_arguments["latent_dim"], training_arguments["epochs"]
         (64, 15)
     """
     if name not in RECIPES:
         raise InputError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name!r}")
-    arguments = {**RECIPES[name], **overrides}
+    of_colour = _COLOUR.get(name, {}) if image_shape[-1] == 3 else {}
+    arguments = {**RECIPES[name], **of_colour, **overrides}
     training = {key: arguments.pop(key) for key in TRAINING_ARGUMENTS}
     return arguments, training

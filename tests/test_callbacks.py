@@ -1,13 +1,24 @@
 """What the training command's callbacks do that no run of the command shows."""
 
+import math
 import signal
 import sys
 
 import keras
 import pytest
 
-from ede_keras.callbacks import CtrlC, EpochCheckpoint
+from ede_keras.callbacks import CtrlC, EpochCheckpoint, cosine_decay
 from ede_keras.errors import InputError
+
+
+def test_the_learning_rate_falls_along_a_cosine(build, images):
+    """Both optimizers', and from the rate that the epoch has, wherever training begins."""
+    model = build(compile_arguments={"optimizer": keras.optimizers.SGD(9.0), "run_eagerly": True})
+    schedule = {"callbacks": [cosine_decay(1e-3, epochs=4)], "verbose": 0}
+    history = model.fit(images, epochs=4, initial_epoch=1, **schedule).history
+    expected = [1e-3 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in (1, 2, 3)]
+    assert history["learning_rate"] == pytest.approx(expected)
+    assert float(model.ede2_optimizer.learning_rate) == pytest.approx(expected[-1])
 
 
 class PressCtrlC:

@@ -177,7 +177,7 @@ def test_norm_reaches_losses_and_score(build, images):
 
 
 def test_paper_recipe_is_the_literal_algorithm():
-    model_arguments, training = recipes.get_recipe("paper")
+    model_arguments, training = recipes.get_recipe("paper", (28, 28, 1))
     assert model_arguments == {
         "image_size": 32,
         "latent_dim": 100,
@@ -195,10 +195,24 @@ def test_paper_recipe_is_the_literal_algorithm():
     assert training == {
         "learning_rate": 2e-4,
         "beta_1": 0.5,
+        "cosine_decay": False,
         "batch_size": 64,
         "epochs": 15,
         "min_steps": 1,
     }
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_what_a_recipe_does_otherwise_with_colour_images(name):
+    grey, colour = (recipes.get_recipe(name, (8, 8, channels)) for channels in (1, 3))
+    if name == "paper":
+        assert grey == colour
+    else:
+        assert colour[0].pop("mirror") and "mirror" not in grey[0]
+        assert {**colour[0], "pretext": None} == {**grey[0], "pretext": None}
+        assert {**colour[1], "epochs": None} == {**grey[1], "epochs": None}
+    # What is asked for has the last word.
+    assert recipes.get_recipe(name, (8, 8, 3), mirror=False, epochs=2)[1]["epochs"] == 2
 
 
 def test_from_recipe_builds_and_compiles():

@@ -12,7 +12,7 @@ from ede_keras.variants import VARIANTS
 
 
 def make_views(name="rotations", size=8):
-    views = GeometricPretext(name, size, memory_size=10)
+    views = GeometricPretext(name, (size, size, 3), memory_size=10)
     views.build((None, 4), (None, 2, 2, 3))
     return views
 
@@ -40,6 +40,22 @@ def test_shifts_move_what_is_seen(pictures):
     np.testing.assert_array_equal(every[:, 6], np.rot90(every[:, 4], 2, axes=(1, 2)))
 
 
+def test_colours_are_exchanged_and_made_equal(pictures):
+    every = np.asarray(make_views("rotations_shifts_and_colours").all_views(pictures))
+    every = every.reshape(5, 24, 8, 8, 3)
+    geometric = np.asarray(make_views("rotations_and_shifts").all_views(pictures))
+    np.testing.assert_array_equal(every[:, :16], geometric.reshape(5, 16, 8, 8, 3))
+    red, green, blue = np.moveaxis(pictures, -1, 0)
+    np.testing.assert_array_equal(every[:, 16], np.stack([green, blue, red], axis=-1))
+    np.testing.assert_array_equal(every[:, 20], np.stack([green] * 3, axis=-1))
+    np.testing.assert_array_equal(every[:, 23], np.rot90(every[:, 20], 3, axes=(1, 2)))
+
+
+def test_grey_images_have_no_colours_to_exchange(build):
+    with pytest.raises(InputError, match="needs images of 3 channels. Received: 1"):
+        build(pretext="rotations_shifts_and_colours")
+
+
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_a_chosen_view_is_one_of_all(pictures, name):
     views = make_views(name)
@@ -49,8 +65,8 @@ def test_a_chosen_view_is_one_of_all(pictures, name):
 
 
 def test_every_view_is_another(pictures):
-    every = np.asarray(make_views("rotations_and_shifts").all_views(pictures[:1]))
-    assert len(np.unique(every.reshape(16, -1), axis=0)) == 16
+    every = np.asarray(make_views("rotations_shifts_and_colours").all_views(pictures[:1]))
+    assert len(np.unique(every.reshape(24, -1), axis=0)) == 24
 
 
 def test_the_head_gives_log_likelihoods(pictures):

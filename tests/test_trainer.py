@@ -336,13 +336,6 @@ def test_divergence_is_said(build, images):
         model.fit(images, batch_size=10, epochs=2, verbose=0)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_colour_images_alone_are_mirrored_if_the_model_may_choose(build, channels):
-    shape = (8, 8, channels)
-    assert build(image_shape=shape, mirror=None).mirror is (channels == 3)
-    assert build(image_shape=shape).mirror is False
-
-
 def test_every_other_image_of_a_batch_is_mirrored(build, images):
     """What is learned from; what is scored and validated is as it came."""
     x = build().preprocessor(images[:5])
