@@ -73,13 +73,19 @@ RECIPES = {
     },
 }
 
-# What is otherwise for colour images: a photograph's mirror image is as normal, and there is more
-# to learn, of colours and in all.
+# What is otherwise for colour images. A photograph's mirror image is as normal; and there is more
+# to learn from it for the head, which so learns from all of an image's views but a third at every
+# step, in as many steps, whose last ones settle what the first ones found.
 _COLOUR = {
     "default_no_pretext": {"mirror": True},
-    "default": {"mirror": True, "pretext": "rotations_shifts_and_colours", "epochs": 16},
+    "default": {
+        "mirror": True,
+        "pretext": "rotations_shifts_and_colours",
+        "pretext_views": 16,
+        "batch_size": 16,
+        "cosine_decay": True,
+    },
 }
-
 
 def get_recipe(name, image_shape, **overrides):
     """The arguments of a recipe, with some of them replaced.
