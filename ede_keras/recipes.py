@@ -87,6 +87,7 @@ _COLOUR = {
     },
 }
 
+
 def get_recipe(name, image_shape, **overrides):
     """The arguments of a recipe, with some of them replaced.
 
