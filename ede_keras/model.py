@@ -68,9 +68,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         omega1: ω1 in [0, 1]; ω2 is 1 − ω1.
         pretext: "none", or what E1 sees of an image in training: "rotations",
             "rotations_and_shifts", or, of colour images, "rotations_shifts_and_colours"
-            (`GeometricPretext`). Both EDEs then restore the image from a
-            view of it, a head names the view by what E1 makes of it, and the score has terms
-            more (`VIEW_WEIGHTS`), all brought to one scale by `calibrate`.
+            (`GeometricPretext`). Both EDEs then restore the image from a view of it, a head names
+            the view by what E1 makes of it, and the score has terms more (`VIEW_WEIGHTS`), all
+            brought to one scale by `calibrate`.
         pretext_weight: λ of the head's cross-entropy, which is added to rec_1, Equation (1).
         pretext_views: Views of each image that the head names in a step, 1 or more; the EDEs
             restore the image from the first. The head learns slowest, and a view costs E1 alone.
@@ -279,9 +279,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         which = ops.arange(n) + ops.cast(began, "int32")
         z, features = self._observe_views(x, which, training)
         if self.pretext_views > 1:
-            # Apart from the first ones, for the way back from z is to lead through those alone.
-            more = ops.arange(1, self.pretext_views)[:, None] + which
-            more = ops.reshape(more, (-1,))
+            # In a pass of their own, so that the way back from z leads through the first views
+            # alone.
+            more = ops.reshape(ops.arange(1, self.pretext_views)[:, None] + which, (-1,))
             images = ops.tile(x, (self.pretext_views - 1, 1, 1, 1))
             _, more_features = self._observe_views(images, more, training)
             which = ops.concatenate([which, more])
@@ -289,8 +289,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         return z, self.pretext_weight * self.views.loss(features, which % self.views.n_views)
 
     def _observe_views(self, x, which, training):
-        images = self.views.view(x, which % self.views.n_views)
-        return self._observer(images, training=training)
+        return self._observer(self.views.view(x, which % self.views.n_views), training=training)
 
     def regenerate(self, z, decoder, training):
         """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""
