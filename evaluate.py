@@ -13,16 +13,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from pathlib import Path
 
-import keras
 import numpy as np
 from absl import flags
 
 from ede_keras import command
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
-from ede_keras.files import read_csv, read_json, reading
+from ede_keras.files import read_csv, reading
 from ede_keras.protocols import whole_set
-from ede_keras.runs import CONFIG, METRICS, MODEL, load_split
+from ede_keras.runs import TRAIN_AGAIN, load_run, load_split
 
 flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
 flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a path.")
@@ -32,22 +31,6 @@ flags.DEFINE_float("contamination", None, "Share of normal images that may be ca
 flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's.")
 
 FLAGS = flags.FLAGS
-REMEDY = "train the run again"
-
-
-def load_run(run_dir):
-    """The config, metrics and model of a finished run."""
-    readers = {CONFIG: read_json, METRICS: read_json, MODEL: keras.saving.load_model}
-    found = []
-    for name, read in readers.items():
-        if not (run_dir / name).exists():
-            raise InputError(
-                f"Expected --run_dir to be the folder of a finished run, with {CONFIG}, {METRICS} "
-                f"and {MODEL}. Received: {run_dir}, without {name}"
-            )
-        with reading(run_dir / name, REMEDY):
-            found.append(read(run_dir / name))
-    return found
 
 
 def redecide(model, run_dir, n_val):
@@ -55,7 +38,7 @@ def redecide(model, run_dir, n_val):
     if FLAGS.omega1 is None and FLAGS.contamination is None:
         return model
     path = run_dir / "calibration.csv"
-    with reading(path, REMEDY):
+    with reading(path, TRAIN_AGAIN):
         terms = {name: np.array(column, "float32") for name, column in read_csv(path).items()}
         n = len(next(iter(terms.values())))
         if n != n_val:

@@ -4,12 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
+
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
-from ede_keras.files import read_json, write_json
+from ede_keras.files import read_json, reading, write_json
 from ede_keras.protocols import make_split
 
 CONFIG, METRICS, MODEL = "config.json", "metrics.json", "model.keras"
+TRAIN_AGAIN = "train the run again"
 
 
 class RunFolder:
@@ -100,6 +103,21 @@ class RunFolder:
                 f"{folder} holds a run of another config: {', '.join(different)}. Choose another "
                 "--output_dir, or replace it by --overwrite."
             )
+
+
+def load_run(run_dir):
+    """The config, metrics and model of a finished run, whose folder is a `Path`."""
+    readers = {CONFIG: read_json, METRICS: read_json, MODEL: keras.saving.load_model}
+    found = []
+    for name, read in readers.items():
+        if not (run_dir / name).exists():
+            raise InputError(
+                f"Expected --run_dir to be the folder of a finished run, with {CONFIG}, {METRICS} "
+                f"and {MODEL}. Received: {run_dir}, without {name}"
+            )
+        with reading(run_dir / name, TRAIN_AGAIN):
+            found.append(read(run_dir / name))
+    return found
 
 
 def load_split(config, data_dir, image_shape):

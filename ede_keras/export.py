@@ -1,0 +1,49 @@
+"""Exports a finished run for TF Serving, as the next version of a model.
+
+python -m ede_keras.export --run_dir=runs/fmnist/2/0 --output_dir=serving/ede
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from ede_keras import command
+from ede_keras.runs import load_run
+from ede_keras.savedmodel import export_savedmodel
+
+flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
+flags.DEFINE_string("output_dir", None, "Folder of the model's versions.", required=True)
+flags.DEFINE_integer("version", None, "Version; by default the next one.", lower_bound=1)
+
+FLAGS = flags.FLAGS
+
+
+def describe(config, metrics, model):
+    """The text of `MODEL.md`: what the SavedModel is and what it takes."""
+    facts = {
+        "recipe": f"{config['recipe']}, variant {config['variant']}",
+        "trained on": f"{config['dataset']}, normal class {config['normal_name']}, "
+        f"protocol {config['protocol']}, seed {config['seed']}, {metrics['n_train']} images",
+        "threshold": f"{model.threshold:.6g}, which {model.contamination:g} of "
+        f"{metrics['n_val']} held-out normal images may exceed",
+        "AUROC on its test set": metrics["auroc"],
+        "average precision": metrics["average_precision"],
+        "`images`": f"float32 (n, {', '.join(map(str, model.image_shape))}), raw pixels, 0 to 255",
+        "`image_bytes`": "PNG or JPEG of any size, grey or colour; resized to these images",
+        "`score`": "higher is more anomalous",
+        "`label`": "1, anomalous, where the score is above the threshold",
+    }
+    rows = [f"| {name} | {value} |" for name, value in facts.items()]
+    return "\n".join(["# Anomaly detector", "", "| | |", "| --- | --- |", *rows, ""])
+
+
+def main(argv):
+    del argv
+    config, metrics, model = load_run(Path(FLAGS.run_dir).expanduser())
+    description = describe(config, metrics, model)
+    path = export_savedmodel(model, FLAGS.output_dir, FLAGS.version, description)
+    print(f"Exported and checked: {path}")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,147 @@
+"""A trained model as a SavedModel for TF Serving, in a version directory of its own."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ede_keras import savedmodel_check
+from ede_keras.errors import InputError
+from ede_keras.images import decode_image
+from ede_keras.savedmodel_check import build_requests
+from ede_keras.warmup import write_warmup
+
+WARMUP_BATCH_SIZES = (1, 8, 64)
+
+
+def export_savedmodel(model, output_dir, version=None, description=None):
+    """Exports a calibrated model to `output_dir/<version>/`, whole or not at all.
+
+    The SavedModel is written aside, loaded and tried by a fresh process as TF Serving would, and
+    renamed. Its signatures, each with one entry per image in every output:
+
+    | signature | inputs | outputs |
+    | --- | --- | --- |
+    | `serving_default` | `images`, float32, as in `predict` | `score`, `label`, `threshold` |
+    | `serving_bytes` | `image_bytes`, encoded PNG or JPEG of any size | the same |
+    | `serving_threshold` | `images`; `threshold`, float32, one per image | the same |
+    | `serving_map` | `images` | `anomaly_map` |
+
+    Args:
+        model: An `EDE` or one of its variants, calibrated.
+        output_dir: Folder of all versions of the model; made if missing.
+        version: Positive integer. Defaults to the one after the highest that is there.
+        description: Text of a `MODEL.md` beside the SavedModel's own files; none by default.
+
+    Returns:
+        The version's folder, a `Path`.
+
+    Raises:
+        InputError: The model has no threshold, or the version is there already.
+    """
+    if np.isposinf(model.threshold):
+        raise InputError(
+            "Expected a model with a threshold: call `model.calibrate(normal_images)` or "
+            "`model.set_threshold(value)` before the export. Received: threshold=inf"
+        )
+    output_dir = Path(output_dir).expanduser()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    final = output_dir / str(next_version(output_dir) if version is None else version)
+    _check_free(final)
+    # Beside its final place, for a rename is one step within a file system alone; TF Serving
+    # passes over names that are no integers.
+    aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=output_dir))
+    try:
+        write_savedmodel(model, aside)
+        if description is not None:
+            (aside / "MODEL.md").write_text(description)
+        savedmodel_check.run(aside, expect(model))
+        for folder, _, files in os.walk(aside):
+            os.chmod(folder, 0o755)
+            for name in files:
+                os.chmod(Path(folder, name), 0o644)
+        _check_free(final)
+        os.rename(aside, final)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return final
+
+
+def next_version(output_dir):
+    """One more than the highest version in a folder; 1 if there is none."""
+    return 1 + max((int(p.name) for p in Path(output_dir).iterdir() if p.name.isdigit()), default=0)
+
+
+def _check_free(final):
+    if not final.name.isdigit() or int(final.name) < 1:
+        raise InputError(f"`version` must be a positive integer. Received: {final.name}")
+    if final.exists():
+        raise InputError(
+            f"A version that is there is never touched; choose another. Received: {final}"
+        )
+
+
+def build_endpoints(model):
+    """The functions of the signatures: `{name: (function, input specs)}`."""
+    shape = tuple(model.image_shape)
+    images = tf.TensorSpec((None, *shape), tf.float32, name="images")
+    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    threshold = tf.TensorSpec((None,), tf.float32, name="threshold")
+    scorer = keras.Model(model.inputs, [model.output["score"], model.output["label"]])
+    mapper = keras.Model(model.inputs, model.output["anomaly_map"])
+
+    def serve(images):
+        score, label = scorer(tf.ensure_shape(images, (None, *shape)), training=False)
+        own = tf.fill(tf.shape(score), tf.convert_to_tensor(model.anomaly_score.threshold))
+        return {"score": score, "label": label, "threshold": own}
+
+    def serve_bytes(image_bytes):
+        decode = tf.TensorSpec(shape, tf.float32)
+        return serve(
+            tf.map_fn(lambda e: decode_image(e, shape), image_bytes, fn_output_signature=decode)
+        )
+
+    def serve_threshold(images, threshold):
+        score = serve(images)["score"]
+        return {
+            "score": score,
+            "label": tf.cast(score > threshold, "int32"),
+            "threshold": tf.broadcast_to(threshold, tf.shape(score)),
+        }
+
+    def serve_map(images):
+        return {"anomaly_map": mapper(tf.ensure_shape(images, (None, *shape)), training=False)}
+
+    return {
+        "serving_default": (serve, [images]),
+        "serving_bytes": (serve_bytes, [encoded]),
+        "serving_threshold": (serve_threshold, [images, threshold]),
+        "serving_map": (serve_map, [images]),
+    }
+
+
+def write_savedmodel(model, path):
+    """Writes the SavedModel and its warm-up requests."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, signature) in build_endpoints(model).items():
+        # Compiled by no XLA: a server has it off and would refuse every request.
+        endpoint = tf.function(function, input_signature=signature, jit_compile=False)
+        archive.add_endpoint(name, endpoint)
+    archive.write_out(str(path), verbose=False)
+    extra = Path(path, "assets.extra")
+    extra.mkdir()
+    requests = [r for n in WARMUP_BATCH_SIZES for r in build_requests(model.image_shape, n).items()]
+    write_warmup(extra / "tf_serving_warmup_requests", requests)
+
+
+def expect(model):
+    """What the model itself gives for the requests of the check, a dict of arrays."""
+    images = build_requests(model.image_shape)["serving_default"]["images"]
+    found = model.predict(images, verbose=0)
+    threshold = np.full(len(images), model.threshold, "float32")
+    return {**found, "threshold": threshold, "image_shape": model.image_shape}

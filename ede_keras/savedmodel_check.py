@@ -1,0 +1,78 @@
+"""Tries an exported SavedModel in a process of its own, by a session, as TF Serving runs it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+# What a score may differ by in another process, of its size and of the scores' deviation.
+TOLERANCE = 1e-4
+
+
+def build_requests(image_shape, n=8):
+    """Inputs of every signature for n images of noise: `{signature: {input: array}}`."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, *image_shape), dtype=np.uint8)
+    images = pixels.astype("float32")
+    encoded = np.array([tf.io.encode_png(image).numpy() for image in pixels], object)
+    return {
+        "serving_default": {"images": images},
+        "serving_bytes": {"image_bytes": encoded},
+        "serving_threshold": {"images": images, "threshold": np.full(n, 1e30, "float32")},
+        "serving_map": {"images": images},
+    }
+
+
+def run(folder, expected):
+    """Runs `main` in a fresh process.
+
+    Args:
+        folder: The SavedModel.
+        expected: The outputs for `build_requests`, a dict of arrays, and `image_shape`.
+
+    Raises:
+        RuntimeError: The SavedModel does not load, or gives other outputs.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "expected.npz")
+        np.savez(path, **expected)
+        code = "import sys; from ede_keras.savedmodel_check import main; main(*sys.argv[1:])"
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder, path],
+            capture_output=True,
+            text=True,
+            # Whatever this process imports the package by.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"The exported SavedModel failed its check: {' '.join(reason)}")
+
+
+def main(folder, path):
+    """Exits with an error unless the SavedModel gives the outputs that `path`, an .npz, holds."""
+    with np.load(path) as file:
+        expected = dict(file)
+    requests = build_requests(expected.pop("image_shape"))
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], folder)
+        for name, inputs in requests.items():
+            signature = loaded.signature_def[name]
+            outputs = {key: tensor.name for key, tensor in signature.outputs.items()}
+            feed = {signature.inputs[key].name: array for key, array in inputs.items()}
+            found = session.run(outputs, feed)
+            wanted = {**expected, **{k: v for k, v in inputs.items() if k == "threshold"}}
+            if name == "serving_threshold":
+                wanted["label"] = np.zeros_like(expected["label"])
+            for key, array in found.items():
+                check(f"{name}: {key}", array, wanted[key])
+
+
+def check(name, found, wanted):
+    """Raises unless `found` is `wanted` within the tolerance."""
+    allowed = TOLERANCE * (np.abs(wanted) + wanted.std())
+    if found.shape != wanted.shape or not (np.abs(found - wanted) <= allowed).all():
+        sys.exit(f"{name} is {found.ravel()[:3]}..., expected {wanted.ravel()[:3]}...")
