@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import slow
 
 from ede_keras import export_savedmodel, savedmodel_check
 from ede_keras.errors import InputError
@@ -22,6 +23,12 @@ def calibrated(build, images):
         return model
 
     return calibrated
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """The check starts a process; once or twice is enough."""
+    monkeypatch.setattr(savedmodel_check, "run", lambda folder, expected: None)
 
 
 def ask(folder, signature_name, **inputs):
@@ -56,7 +63,7 @@ def test_all_signatures_of_a_colour_model(calibrated, tmp_path):
     np.testing.assert_array_equal(found["threshold"], own)
 
 
-def test_encoded_images_score_like_those_that_the_loader_decodes(calibrated, tmp_path):
+def test_encoded_images_score_like_those_that_the_loader_decodes(calibrated, tmp_path, unchecked):
     """Of any size, grey or colour, PNG or JPEG, in one request."""
     model = calibrated()
     folder = export_savedmodel(model, tmp_path)
@@ -72,14 +79,14 @@ def test_encoded_images_score_like_those_that_the_loader_decodes(calibrated, tmp
         ask(folder, "serving_bytes", image_bytes=np.array([b"no image"], object))
 
 
-def test_a_wrong_size_is_answered_with_the_right_one(calibrated, tmp_path):
+def test_a_wrong_size_is_answered_with_the_right_one(calibrated, tmp_path, unchecked):
     folder = export_savedmodel(calibrated(), tmp_path)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="8, 8, 1"):
         ask(folder, "serving_default", images=np.zeros((2, 9, 8, 1), "float32"))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_is_exported(calibrated, tmp_path, variant):
+@pytest.mark.parametrize("variant", [slow(name) for name in VARIANTS if name != "full"])
+def test_every_variant_is_exported(calibrated, tmp_path, unchecked, variant):
     model = calibrated(variant)
     folder = export_savedmodel(model, tmp_path)
     images = build_requests(model.image_shape)["serving_default"]["images"]
@@ -88,9 +95,7 @@ def test_every_variant_is_exported(calibrated, tmp_path, variant):
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_versions_count_up_and_are_never_touched(calibrated, tmp_path, monkeypatch):
-    # The check has its own tests; it starts a process.
-    monkeypatch.setattr(savedmodel_check, "run", lambda folder, expected: None)
+def test_versions_count_up_and_are_never_touched(calibrated, tmp_path, unchecked):
     model = calibrated()
     (tmp_path / "notes").mkdir()
     assert export_savedmodel(model, tmp_path, version=9).name == "9"
