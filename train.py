@@ -18,7 +18,7 @@ import keras
 from absl import flags
 
 from ede_keras import command, recipes
-from ede_keras.callbacks import CtrlC, EpochCheckpoint, cosine_decay
+from ede_keras.callbacks import CtrlC, EpochCheckpoint, learning_rate_callbacks
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, reading, write_csv
@@ -100,10 +100,8 @@ def build_model(image_shape):
 
 
 def build_callbacks(training, work, *callbacks):
-    callbacks = list(callbacks)
-    if training["cosine_decay"]:
-        # Before the checkpoint, whose history is to name the rate.
-        callbacks.insert(0, cosine_decay(training["learning_rate"], training["epochs"]))
+    # The rate before the checkpoint, whose history is to name it.
+    callbacks = [*learning_rate_callbacks(training), *callbacks]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(work / "logs", write_graph=False))
     else:

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import tables
 from ede_keras import EDE, command, recipes
-from ede_keras.callbacks import cosine_decay
+from ede_keras.callbacks import learning_rate_callbacks
 from ede_keras.datasets import load_dataset
 from ede_keras.pipeline import make_train_dataset
 from ede_keras.protocols import make_split
@@ -70,10 +70,8 @@ def audit(dataset, normal):
         split.x_train, training["batch_size"], FLAGS.seed, min_steps=training["min_steps"]
     )
     watcher = TestAuroc(split)
-    epochs = FLAGS.epochs or training["epochs"]
-    callbacks = [watcher]
-    if training["cosine_decay"]:
-        callbacks.append(cosine_decay(training["learning_rate"], epochs))
+    epochs = training["epochs"] = FLAGS.epochs or training["epochs"]
+    callbacks = [*learning_rate_callbacks(training), watcher]
     model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=callbacks, verbose=2)
     best = int(np.argmax(watcher.aurocs))
     return {

@@ -20,6 +20,14 @@ def cosine_decay(learning_rate, epochs):
     return keras.callbacks.LearningRateScheduler(lambda epoch: float(schedule(epoch)))
 
 
+def learning_rate_callbacks(training):
+    """What `fit` needs for a recipe's learning rate, a list; of `recipes.get_recipe`'s training
+    arguments."""
+    if not training["cosine_decay"]:
+        return []
+    return [cosine_decay(training["learning_rate"], training["epochs"])]
+
+
 class EpochCheckpoint(keras.callbacks.Callback):
     """Saves the whole state after every epoch, so that a kill loses one epoch at the most.
 

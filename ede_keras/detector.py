@@ -49,13 +49,17 @@ class AnomalyDetector(keras.Model):
         return super().predict(x, *args, **kwargs)
 
     def export(self, *args, **kwargs):
-        """`keras.Model.export`; refuses a model that is not calibrated: its labels mean nothing."""
+        """`keras.Model.export`; refuses a model that is not calibrated."""
+        self.check_exportable()
+        return super().export(*args, **kwargs)
+
+    def check_exportable(self):
+        """Raises an `InputError` for a model that is not calibrated: its labels mean nothing."""
         if np.isposinf(self.threshold):
             raise InputError(
                 "Expected a model with a threshold: call `model.calibrate(normal_images)` or "
                 "`model.set_threshold(value)` before the export. Received: threshold=inf"
             )
-        return super().export(*args, **kwargs)
 
     def compute_terms(self, images, batch_size=256):
         """The terms of the score of every image, by name.

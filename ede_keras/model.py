@@ -276,20 +276,16 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         # data that come in the same order in every epoch.
         began = self.epoch + (self.optimizer.iterations if training else 0)
         n = ops.shape(x)[0]
-        which = ops.arange(n) + ops.cast(began, "int32")
-        z, features = self._observe_views(x, which, training)
+        which = ops.arange(self.pretext_views)[:, None] + ops.arange(n) + ops.cast(began, "int32")
+        which = which % self.views.n_views
+        z, features = self._observer(self.views.view(x, which[0]), training=training)
         if self.pretext_views > 1:
             # In a pass of their own, so that the way back from z leads through the first views
             # alone.
-            more = ops.reshape(ops.arange(1, self.pretext_views)[:, None] + which, (-1,))
             images = ops.tile(x, (self.pretext_views - 1, 1, 1, 1))
-            _, more_features = self._observe_views(images, more, training)
-            which = ops.concatenate([which, more])
-            features = ops.concatenate([features, more_features])
-        return z, self.pretext_weight * self.views.loss(features, which % self.views.n_views)
-
-    def _observe_views(self, x, which, training):
-        return self._observer(self.views.view(x, which % self.views.n_views), training=training)
+            more = self.views.view(images, ops.reshape(which[1:], (-1,)))
+            features = ops.concatenate([features, self._observer(more, training=training)[1]])
+        return z, self.pretext_weight * self.views.loss(features, ops.reshape(which, (-1,)))
 
     def regenerate(self, z, decoder, training):
         """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""

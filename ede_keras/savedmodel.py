@@ -43,11 +43,7 @@ def export_savedmodel(model, output_dir, version=None, description=None):
     Raises:
         InputError: The model has no threshold, or the version is there already.
     """
-    if np.isposinf(model.threshold):
-        raise InputError(
-            "Expected a model with a threshold: call `model.calibrate(normal_images)` or "
-            "`model.set_threshold(value)` before the export. Received: threshold=inf"
-        )
+    model.check_exportable()
     output_dir = Path(output_dir).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     final = output_dir / str(next_version(output_dir) if version is None else version)
