@@ -1,8 +1,10 @@
-"""Scores the test set of a finished run again, or any other images, with the run's model.
+"""Scores the test set of a finished run again, or any other images, with the run's model or with
+one that TF Serving serves.
 
 python evaluate.py --run_dir=runs/digits/2/0
 python evaluate.py --run_dir=runs/digits/2/0 --contamination=0.01
 python evaluate.py --run_dir=runs/parts/good/0 --dataset=path/to/new_images
+python evaluate.py --server=localhost:8500 --dataset=path/to/new_images
 """
 
 import os
@@ -17,18 +19,26 @@ import numpy as np
 from absl import flags
 
 from ede_keras import command
-from ede_keras.datasets import load_dataset
+from ede_keras.client import ScoringClient
+from ede_keras.datasets import list_folder, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_csv, reading
+from ede_keras.folders import NORMAL_NAMES
 from ede_keras.protocols import whole_set
 from ede_keras.runs import TRAIN_AGAIN, load_run, load_split
 
-flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
+flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.")
+flags.DEFINE_string(
+    "server",
+    None,
+    "In place of a run: TF Serving's host:port, for gRPC, or http://host:port, for REST.",
+)
+flags.DEFINE_string("model_name", "ede", "The server's name of the model.")
 flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a path.")
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
 flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
 flags.DEFINE_float("contamination", None, "Share of normal images that may be called anomalous.")
-flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's.")
+flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's, or this one.")
 
 FLAGS = flags.FLAGS
 
@@ -46,8 +56,8 @@ def redecide(model, run_dir, n_val):
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
-def main(argv):
-    del argv
+def evaluate_run():
+    """Scores the run's test set, or `--dataset`, by the run's model."""
     run_dir = Path(FLAGS.run_dir).expanduser()
     config, metrics, model = load_run(run_dir)
     command.set_determinism(config["seed"], config["deterministic"])
@@ -61,28 +71,65 @@ def main(argv):
         stem = f"evaluation-{dataset.name}"
         images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
         if true_labels is None:
-            print(
-                f"Nothing says which images of {dataset.name} are normal, such as a class named "
-                f"{config['normal_name']!r}: true labels stay blank, and there are no metrics."
-            )
-    output_dir = Path(FLAGS.output_dir or run_dir).expanduser()
+            say_unlabelled(dataset.name, repr(config["normal_name"]))
+    output_dir = make_output_dir(run_dir)
+    scored = command.score_set(model, images)
+    facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
+    write(output_dir / stem, ids, true_labels, scored, command.decision(model) | facts)
+
+
+def evaluate_server():
+    """Scores the folder `--dataset` by the model of `--server`."""
+    if FLAGS.dataset is None or not os.path.isdir(Path(FLAGS.dataset).expanduser()):
+        raise InputError(
+            f"--server scores a folder of images, --dataset=FOLDER. Received: {FLAGS.dataset}"
+        )
+    for flag in ("run_dir", "data_dir", "omega1", "contamination"):
+        if FLAGS[flag].present:
+            raise InputError(f"--{flag} goes with a run; leave it out with --server.")
+    dataset = list_folder(FLAGS.dataset)
+    names = dataset.class_names.values()
+    normal_name = next((name for name in names if name.lower() in NORMAL_NAMES), "")
+    files, true_labels, ids = whole_set(dataset, None, normal_name)
+    if true_labels is None:
+        say_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
+    output_dir = make_output_dir(".")
+    with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
+        scored, threshold = command.score_by_server(client, list(files))
+    path = output_dir / f"evaluation-{dataset.name}"
+    write(path, ids, true_labels, scored, {"threshold": threshold})
+
+
+def say_unlabelled(name, normal_name):
+    print(
+        f"Nothing says which images of {name} are normal, such as a class named {normal_name}: "
+        "true labels stay blank, and there are no metrics."
+    )
+
+
+def make_output_dir(default):
+    output_dir = Path(FLAGS.output_dir or default).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     if not os.access(output_dir, os.W_OK):
         raise InputError(
             f"The folder to write to must be writable; choose another by --output_dir. "
             f"Received: {output_dir}"
         )
-    scored = command.score_set(model, images)
-    metrics = command.write_scores(
-        output_dir / f"{stem}.json",
-        output_dir / f"{stem}.csv",
-        ids,
-        true_labels,
-        scored,
-        model,
-        {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")},
-    )
-    command.print_table(metrics, output_dir / f"{stem}.csv")
+    return output_dir
+
+
+def write(path, ids, true_labels, scored, facts):
+    """Writes `path`.json and `path`.csv, and says what it came to."""
+    json_path, csv_path = (path.with_name(path.name + suffix) for suffix in (".json", ".csv"))
+    metrics = command.write_scores(json_path, csv_path, ids, true_labels, scored, facts)
+    command.print_table(metrics, csv_path)
+
+
+def main(argv):
+    del argv
+    if (FLAGS.run_dir is None) == (FLAGS.server is None):
+        raise InputError("Give --run_dir, a finished run, or --server, an address; one of them.")
+    evaluate_server() if FLAGS.server else evaluate_run()
 
 
 if __name__ == "__main__":

@@ -166,14 +166,14 @@ def finish(model, train_seconds, split, run):
     terms = model.calibrate(split.x_train, held_out=split.x_val)
     write_csv(run.work / "calibration.csv", terms)
     model.save(run.work / MODEL)
+    counts = {"n_train": len(split.x_train), "n_val": len(split.x_val)}
     metrics = command.write_scores(
         run.work / METRICS,
         run.work / "scores.csv",
         split.test_ids,
         split.y_test,
         command.score_set(model, split.x_test),
-        model,
-        {"train_seconds": train_seconds, "n_train": len(split.x_train), "n_val": len(split.x_val)},
+        {**command.decision(model), "train_seconds": train_seconds, **counts},
     )
     run.finish()
     command.print_table(metrics, run.final)

@@ -5,6 +5,7 @@ import time
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import app
 
@@ -58,7 +59,29 @@ def score_set(model, images):
     return scores, labels, round(len(images) / seconds, 1)
 
 
-def write_scores(json_path, csv_path, ids, true_labels, scored, model, facts):
+def score_by_server(client, files):
+    """Lets a server score image files, with a bar of how far it is; returns as `score_set`, and
+    the server's threshold."""
+    progress = keras.utils.Progbar(len(files), unit_name="image")
+    began = time.perf_counter()
+    batches = []
+    for batch in client.score_batches(files):
+        batches.append(batch)
+        progress.add(len(batch["score"]))
+    seconds = time.perf_counter() - began
+    scores, labels, thresholds = (
+        np.concatenate([batch[name] for batch in batches])
+        for name in ("score", "label", "threshold")
+    )
+    return (scores, labels, round(len(files) / seconds, 1)), float(thresholds[0])
+
+
+def decision(model):
+    """How a model decides, for its metrics."""
+    return {name: getattr(model, name) for name in ("threshold", "omega1", "contamination")}
+
+
+def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
     """Writes the scores of a set and its metrics.
 
     Args:
@@ -66,16 +89,14 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, model, facts):
         ids: An index or a path per image.
         true_labels: 1 for anomalous, per image; None if nothing is known.
         scored: What `score_set` returned.
-        model: What scored them.
-        facts: More entries of the metrics, a dict.
+        facts: More entries of the metrics, a dict; `threshold` among them.
 
     Returns:
         The metrics.
     """
     scores, labels, images_per_second = scored
-    decision = {name: getattr(model, name) for name in ("threshold", "omega1", "contamination")}
     metrics = compute_metrics(scores, labels, true_labels)
-    metrics.update(decision, **facts, images_per_second=images_per_second)
+    metrics.update(facts, images_per_second=images_per_second)
     diagnosis.warn_if_inverted(metrics["auroc"])
     id_name = "path" if ids.dtype.kind in "UO" else "index"
     unknown = [""] * len(scores)

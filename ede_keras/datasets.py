@@ -107,6 +107,13 @@ def load_dataset(
     )
 
 
+def list_folder(folder) -> Dataset:
+    """A folder of images as `load_dataset` takes it, undecoded: its `x_train` and `x_test` are
+    the files' paths."""
+    folder = Path(folder).expanduser()
+    return _read_folder(folder, find_layout(folder), lambda files: np.array(files, object))
+
+
 def resolve_normal(dataset: Dataset, normal: str | int) -> int:
     """The label of the normal class.
 
@@ -186,13 +193,17 @@ def _digits():
 
 def _load_folder(folder, image_shape):
     layout = find_layout(folder)
-    files = [[folder / file for file in part] for part in (layout.train, layout.test)]
+    files = [folder / file for part in (layout.train, layout.test) for file in part]
     height, width, channels = image_shape or (*_FOLDER_SIZE, None)
-    image_shape = height, width, channels or (1 if all_grey(files[0] + files[1]) else 3)
-    x_train, x_test = (load_images(part, image_shape) for part in files)
-    y_train, y_test = (
-        np.array(list(part.values()), np.int64) for part in (layout.train, layout.test)
-    )
+    image_shape = height, width, channels or (1 if all_grey(files) else 3)
+    return _read_folder(folder, layout, lambda files: load_images(files, image_shape))
+
+
+def _read_folder(folder, layout, read):
+    """The data set of a folder whose images `read` makes of a list of paths."""
+    parts = layout.train, layout.test
+    x_train, x_test = (read([folder / file for file in part]) for part in parts)
+    y_train, y_test = (np.array(list(part.values()), np.int64) for part in parts)
     return Dataset(
         folder.resolve().name,
         x_train,

@@ -67,7 +67,9 @@ class NearestNormal(keras.layers.Layer):
         products = ops.matmul(white, ops.transpose(self.memory, (0, 2, 1)))
         lengths = ops.sum(ops.square(self.memory), axis=-1)[:, None]
         # Products find the nearest code fast; what they say of a small distance is rounding error.
-        nearest = tf.gather(self.memory, ops.argmin(lengths - 2 * products, axis=-1), batch_dims=1)
+        # TensorFlow's argmin, for Keras' has operations that edge runtimes lack.
+        closest = tf.argmin(lengths - 2 * products, axis=-1, output_type="int32")
+        nearest = tf.gather(self.memory, closest, batch_dims=1)
         squared = ops.sum(ops.square(white - nearest), axis=-1)
         return ops.mean(ops.sqrt(squared), axis=0)
 

@@ -1,6 +1,7 @@
 """Exports a finished run for TF Serving, as the next version of a model.
 
 python -m ede_keras.export --run_dir=runs/fmnist/2/0 --output_dir=serving/ede
+python -m ede_keras.export --run_dir=runs/fmnist/2/0 --output_dir=serving/ede --format=onnx,litert
 """
 
 from pathlib import Path
@@ -9,17 +10,25 @@ import tensorflow as tf
 from absl import flags, logging
 
 from ede_keras import command
+from ede_keras.edge import FORMATS
 from ede_keras.runs import load_run
 from ede_keras.savedmodel import export_savedmodel
+from ede_keras.server_files import write_server_files
 
 flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
 flags.DEFINE_string("output_dir", None, "Folder of the model's versions.", required=True)
 flags.DEFINE_integer("version", None, "Version; by default the next one.", lower_bound=1)
+flags.DEFINE_list(
+    "format", [], f"Files for edge devices beside the SavedModel: {', '.join(FORMATS)}."
+)
+flags.DEFINE_boolean(
+    "server_files", False, "Also writes models.config and batching.txt, examples for the server."
+)
 
 FLAGS = flags.FLAGS
 
 
-def describe(config, metrics, model):
+def describe(config, metrics, model, formats):
     """The text of `MODEL.md`: what the SavedModel is and what it takes."""
     facts = {
         "recipe": f"{config['recipe']}, variant {config['variant']}",
@@ -34,6 +43,8 @@ def describe(config, metrics, model):
         "`score`": "higher is more anomalous",
         "`label`": "1, anomalous, where the score is above the threshold",
     }
+    for name in formats:
+        facts[f"`{FORMATS[name].file_name}`"] = "takes and gives the same as `serving_default`"
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
     return "\n".join(["# Anomaly detector", "", "| | |", "| --- | --- |", *rows, ""])
 
@@ -44,9 +55,12 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     tf.get_logger().setLevel("WARNING")
     config, metrics, model = load_run(Path(FLAGS.run_dir).expanduser())
-    description = describe(config, metrics, model)
-    path = export_savedmodel(model, FLAGS.output_dir, FLAGS.version, description)
+    description = describe(config, metrics, model, FLAGS.format)
+    path = export_savedmodel(model, FLAGS.output_dir, FLAGS.version, description, FLAGS.format)
     print(f"Exported and checked: {path}")
+    if FLAGS.server_files:
+        for path in write_server_files(FLAGS.output_dir):
+            print(f"Written: {path}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from ede_keras.errors import InputError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; sums to 1, so that grey stays the same grey
+# More than cameras make; a few bytes can claim to be an image that fills all memory.
+MAX_PIXELS = 2**26
+_HEADER = 32  # bytes; of a JPEG the size may stand anywhere
 
 
 def decode_image(encoded, image_shape):
@@ -36,14 +39,13 @@ def decode_image(encoded, image_shape):
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise InputError(f"image_shape must end in 1 or 3 channels. Received: {image_shape}")
-    image = _decode(encoded)
+    # Resized before all else: floats of all of a large image would need much memory.
+    image = tf.image.resize(_decode(encoded), (height, width), antialias=True)
     # Grey files, with or without alpha, have up to 2 channels; known only when the graph runs.
     is_grey = tf.shape(image)[-1] < 3
     image = tf.gather(image, tf.where(is_grey, [0, 0, 0], [0, 1, 2]), axis=-1)
-    image = tf.cast(image, "float32")
     if channels == 1:
         image = tf.tensordot(image, tf.constant(_LUMA), 1)[..., None]
-    image = tf.image.resize(image, (height, width), antialias=True)
     # Whole numbers, because folders are kept as uint8 and must score like the exported model.
     return tf.round(tf.ensure_shape(image, (height, width, channels)))
 
@@ -132,8 +134,43 @@ def all_grey(paths) -> bool:
 
 
 def _decode(encoded):
-    image = tf.io.decode_image(encoded, expand_animations=False)
+    pixels = tf.reduce_prod(tf.cast(_claimed_size(encoded), "int64"))
+    limit = tf.debugging.assert_less_equal(
+        pixels,
+        tf.constant(MAX_PIXELS, "int64"),
+        f"Expected an image of at most {MAX_PIXELS} pixels",
+    )
+    with tf.control_dependencies([limit]):
+        image = tf.io.decode_image(encoded, expand_animations=False)
     return tf.ensure_shape(image, (None, None, None))
+
+
+def _claimed_size(encoded):
+    """Height and width, in any order, that an image file says it has."""
+    header = tf.strings.substr(encoded, 0, _HEADER) + b"\0" * _HEADER
+
+    def read(begin, dtype, little_endian):
+        part = tf.strings.substr(header, begin, 2 * dtype.size)
+        size = tf.io.decode_raw(part, dtype, little_endian=little_endian)
+        return tf.abs(tf.cast(size, "int32"))  # a BMP that is stored downwards has height < 0
+
+    def begins(magic):
+        return tf.strings.substr(header, 0, len(magic)) == magic
+
+    def refuse():
+        kinds = "Expected the content of a PNG, JPEG, BMP or GIF file, which begins otherwise"
+        with tf.control_dependencies([tf.debugging.Assert(False, [kinds, header])]):
+            return tf.zeros(2, "int32")
+
+    return tf.case(
+        [
+            (begins(b"\x89PNG"), lambda: read(16, tf.int32, False)),
+            (begins(b"\xff\xd8\xff"), lambda: tf.image.extract_jpeg_shape(encoded)[:2]),
+            (begins(b"GIF8"), lambda: read(6, tf.uint16, True)),
+            (begins(b"BM"), lambda: read(18, tf.int32, True)),
+        ],
+        default=refuse,
+    )
 
 
 def _map_files(paths, function):

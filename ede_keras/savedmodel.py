@@ -9,16 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras import savedmodel_check
+from ede_keras import edge, savedmodel_check
 from ede_keras.errors import InputError
 from ede_keras.images import decode_image
 from ede_keras.savedmodel_check import build_requests
+from ede_keras.server_files import BATCH_SIZES
 from ede_keras.warmup import write_warmup
 
-WARMUP_BATCH_SIZES = (1, 8, 64)
 
-
-def export_savedmodel(model, output_dir, version=None, description=None):
+def export_savedmodel(model, output_dir, version=None, description=None, formats=()):
     """Exports a calibrated model to `output_dir/<version>/`, whole or not at all.
 
     The SavedModel is written aside, loaded and tried by a fresh process as TF Serving would, and
@@ -36,14 +35,19 @@ def export_savedmodel(model, output_dir, version=None, description=None):
         output_dir: Folder of all versions of the model; made if missing.
         version: Positive integer. Defaults to the one after the highest that is there.
         description: Text of a `MODEL.md` beside the SavedModel's own files; none by default.
+        formats: Files for edge devices to write into the same folder, and check in the same way,
+            by their own runtimes: "onnx" (`model.onnx`), "litert" (`model.tflite`), each with
+            what `serving_default` takes and gives. Each needs the extra of its name.
 
     Returns:
         The version's folder, a `Path`.
 
     Raises:
-        InputError: The model has no threshold, or the version is there already.
+        InputError: The model has no threshold, the version is there already, or a format's extra
+            is not installed.
     """
     model.check_exportable()
+    edge.check_formats(formats)
     output_dir = Path(output_dir).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     final = output_dir / str(next_version(output_dir) if version is None else version)
@@ -52,7 +56,7 @@ def export_savedmodel(model, output_dir, version=None, description=None):
     # passes over names that are no integers.
     aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=output_dir))
     try:
-        write_savedmodel(model, aside)
+        write_savedmodel(model, aside, formats)
         if description is not None:
             (aside / "MODEL.md").write_text(description)
         savedmodel_check.run(aside, expect(model))
@@ -90,6 +94,9 @@ def build_endpoints(model):
     scorer = keras.Model(model.inputs, [model.output["score"], model.output["label"]])
     mapper = keras.Model(model.inputs, model.output["anomaly_map"])
 
+    # A function of its own, so that three signatures trace it once. Compiled by no XLA, as none
+    # of them: a server has it off and would refuse every request.
+    @tf.function(input_signature=[images], jit_compile=False)
     def serve(images):
         score, label = scorer(tf.ensure_shape(images, (None, *shape)), training=False)
         own = tf.fill(tf.shape(score), tf.convert_to_tensor(model.anomaly_score.threshold))
@@ -120,19 +127,23 @@ def build_endpoints(model):
     }
 
 
-def write_savedmodel(model, path):
-    """Writes the SavedModel and its warm-up requests."""
+def write_savedmodel(model, path, formats=()):
+    """Writes the SavedModel, its warm-up requests, and the files of other formats."""
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, (function, signature) in build_endpoints(model).items():
-        # Compiled by no XLA: a server has it off and would refuse every request.
+    endpoints = build_endpoints(model)
+    for name, (function, signature) in endpoints.items():
         endpoint = tf.function(function, input_signature=signature, jit_compile=False)
         archive.add_endpoint(name, endpoint)
     archive.write_out(str(path), verbose=False)
-    extra = Path(path, "assets.extra")
+    extra = path / "assets.extra"
     extra.mkdir()
-    requests = [r for n in WARMUP_BATCH_SIZES for r in build_requests(model.image_shape, n).items()]
+    requests = [r for n in BATCH_SIZES for r in build_requests(model.image_shape, n).items()]
     write_warmup(extra / "tf_serving_warmup_requests", requests)
+    for name in formats:
+        edge.FORMATS[name].write(
+            endpoints["serving_default"][0], path / edge.FORMATS[name].file_name
+        )
 
 
 def expect(model):

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from ede_keras import edge
+
 # What a score may differ by in another process, of its size and of the scores' deviation.
 TOLERANCE = 1e-4
 
@@ -70,6 +72,11 @@ def main(folder, path):
                 wanted = {**expected, "threshold": inputs["threshold"], "label": nothing}
             for key, array in found.items():
                 check(f"{name}: {key}", array, wanted[key])
+    for name, kind in edge.FORMATS.items():
+        path = Path(folder, kind.file_name)
+        if path.exists():
+            for key, array in kind.load(path)(**requests["serving_default"]).items():
+                check(f"{name}: {key}", array, expected[key])
 
 
 def check(name, found, wanted):
