@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import KernelDensity
+from sklearn.neighbors import KernelDensity, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
@@ -37,10 +37,18 @@ def _isolation_forest(x_train, seed):
     return lambda x: -forest.score_samples(x)
 
 
+def _nearest_neighbour(x_train, seed):
+    """The Euclidean distance to the nearest normal image."""
+    del seed  # no random numbers in it
+    neighbours = NearestNeighbors(n_neighbors=1).fit(x_train)
+    return lambda x: neighbours.kneighbors(x)[0][:, 0]
+
+
 # Each fits on (n, pixels) in [0, 1] and gives the function of scores, higher for more anomalous.
 METHODS = {
     "one_class_svm": _one_class_svm,
     "kernel_density": _kernel_density,
+    "nearest_neighbour": _nearest_neighbour,
     "pca": _pca,
     "isolation_forest": _isolation_forest,
 }
