@@ -153,3 +153,17 @@ def test_an_audit_measures_both_mistakes(run_python, tmp_path):
     assert found["auroc_by_test_epoch"] >= found["auroc"] and found["test_epoch"] in (1, 2)
     assert 0 <= found["auroc_by_batch_statistics"] <= 1
     assert tables.render_audit([found]).count("\n") == 2
+
+
+@pytest.mark.slow
+def test_the_speed_of_an_export(run_python, run_dir, tmp_path):
+    results = tmp_path / "serving.md"
+    run_python(
+        "-m", "benchmarks.serving", f"--run_dir={run_dir}", "--rounds=3", f"--results={results}"
+    )
+    rows = [row.split(" | ") for row in results.read_text().splitlines() if row.startswith("|")]
+    names = {row[0].strip("| ") for row in rows}
+    assert {"runtime", "`model.predict`", "session", "gRPC stand-in"} <= names
+    for row in rows[2:]:
+        assert float(row[1].split(" / ")[0]) > 0
+        assert float(row[-1].strip("| ")) < 1e-4

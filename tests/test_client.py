@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import ROOT
 
 from ede_keras import savedmodel_check
 from ede_keras.client import ScoringClient
@@ -213,6 +215,14 @@ def test_evaluate_asks_for_a_run_or_a_server(run_command):
         flags = ["--server=localhost:1", "--dataset=tests", flag]
         done = run_command("evaluate.py", *flags, check=False)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_readmes_snippet(addresses, files, capsys):
+    _, snippet = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    for name in ("001", "002"):
+        snippet = snippet.replace(f"parts/{name}.png", str(files / "test/dent/3.png"))
+    exec(snippet.replace('"localhost:8500"', f'"{addresses["grpc"]}", "parts"', 1))
+    assert re.fullmatch(r"\[[01] [01]\]\n", capsys.readouterr().out)
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,137 @@
+"""How fast an export answers, and how nearly it scores as the model does, runtime by runtime.
+
+  python -m benchmarks.serving --run_dir=runs/fmnist/2/0
+
+Exports the run with all formats that are installed (pip install '.[serving-test]'), then asks every
+runtime for the scores of the same images in turn, so that a slow moment of the machine is slow for
+all of them: `model.predict`, a session as TF Serving runs it, the gRPC stand-in of the tests in a
+process of its own, and the other makers' runtimes. Prints a Markdown table and keeps it.
+"""
+
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from benchmarks import tables
+from ede_keras import edge
+from ede_keras.client import ScoringClient
+from ede_keras.files import atomic_path
+from ede_keras.runs import load_run
+from ede_keras.savedmodel import export_savedmodel
+from ede_keras.server_files import BATCH_SIZES
+
+flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
+flags.DEFINE_integer("rounds", 100, "Requests of each size to each runtime.", lower_bound=2)
+flags.DEFINE_string("results", str(tables.RESULTS / "serving.md"), "The table goes here.")
+
+FLAGS = flags.FLAGS
+STANDIN = Path(__file__).parents[1] / "tests/standin.py"
+
+
+def open_session(folder, resources):
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    resources.callback(session.close)
+    loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+    signature = loaded.signature_def["serving_default"]
+    tensor = session.graph.get_tensor_by_name
+    fetches = [tensor(signature.outputs[name].name) for name in ("score", "label", "threshold")]
+    run = session.make_callable(fetches, [tensor(signature.inputs["images"].name)])
+    return lambda images: run(images)[0]
+
+
+def open_standin(folder, resources):
+    server = subprocess.Popen(
+        [sys.executable, STANDIN, folder, "ede"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    resources.callback(server.communicate)
+    port = server.stdout.readline().split()[0].decode()
+    client = resources.enter_context(ScoringClient(f"localhost:{port}"))
+    return lambda images: client.score(images)["score"]
+
+
+def open_openvino(folder, resources):
+    import openvino
+
+    compiled = openvino.compile_model(openvino.Core().read_model(folder), "CPU")
+    return lambda images: compiled(images)[compiled.output("score")]
+
+
+def open_runtimes(model, folder, formats, resources):
+    """A function from images to scores of every runtime that is installed, by name."""
+    found = {
+        "`model.predict`": lambda images: model.predict(images, len(images), verbose=0)["score"],
+        "session": open_session(folder, resources),
+    }
+    if importlib.util.find_spec("tensorflow_serving"):
+        found["gRPC stand-in"] = open_standin(folder, resources)
+    if importlib.util.find_spec("openvino"):
+        found["OpenVINO"] = open_openvino(folder, resources)
+    for name in formats:
+        load = edge.FORMATS[name].load(folder / edge.FORMATS[name].file_name)
+        found[name] = lambda images, load=load: load(images=images)["score"]
+    return found
+
+
+def measure(runtimes, images, rounds):
+    """Seconds of every request: `{name: array (rounds,)}`, asked in turn."""
+    seconds = {name: np.empty(rounds) for name in runtimes}
+    for i in range(-3, rounds):  # the first ones compile and allocate
+        for name, score in runtimes.items():
+            began = time.perf_counter()
+            score(images)
+            if i >= 0:
+                seconds[name][i] = time.perf_counter() - began
+    return seconds
+
+
+def make_table(runtimes, noise, wanted, rounds):
+    heads = [f"batch {n}: p50 / p99, ms" for n in BATCH_SIZES]
+    rows = [["runtime", *heads, f"images/s at {BATCH_SIZES[-1]}", "largest difference"]]
+    rows.append(["---"] * len(rows[0]))
+    seconds = {n: measure(runtimes, noise[:n], rounds) for n in BATCH_SIZES}
+    for name, score in runtimes.items():
+        quantiles = [1000 * np.quantile(seconds[n][name], [0.5, 0.99]) for n in BATCH_SIZES]
+        per_second = BATCH_SIZES[-1] / np.median(seconds[BATCH_SIZES[-1]][name])
+        difference = (np.abs(score(noise) - wanted) / (np.abs(wanted) + wanted.std())).max()
+        cells = [f"{p50:.1f} / {p99:.1f}" for p50, p99 in quantiles]
+        rows.append([name, *cells, f"{per_second:.0f}", f"{difference:.1e}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(argv):
+    del argv
+    config, _, model = load_run(Path(FLAGS.run_dir).expanduser())
+    formats = [
+        name
+        for name, kind in edge.FORMATS.items()
+        if all(importlib.util.find_spec(module) for module in kind.modules)
+    ]
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH_SIZES[-1], *model.image_shape))
+    noise = pixels.astype("float32")
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as resources:
+        folder = export_savedmodel(model, scratch, formats=formats)
+        runtimes = open_runtimes(model, folder, formats, resources)
+        wanted = model.predict(noise, verbose=0)["score"]
+        table = make_table(runtimes, noise, wanted, FLAGS.rounds)
+    text = (
+        f"Recipe {config['recipe']}, variant {config['variant']}, trained on {config['dataset']}, "
+        f"images {' x '.join(map(str, model.image_shape))}; {os.cpu_count()} CPU cores, "
+        f"{FLAGS.rounds} requests of each size. The difference is of the score, in parts of its "
+        f"size and the scores' standard deviation.\n\n{table}\n"
+    )
+    print(text)
+    with atomic_path(FLAGS.results) as aside:
+        aside.write_text(text)
+
+
+if __name__ == "__main__":
+    app.run(main)
