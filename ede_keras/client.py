@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ede_keras.errors import InputError
-from ede_keras.transports import GrpcTransport, RestTransport, Unavailable
+from ede_keras.transports import OUTPUT_DTYPES, GrpcTransport, RestTransport, Unavailable
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 
@@ -76,8 +76,7 @@ class ScoringClient:
         """
         batches = list(self.score_batches(images, threshold))
         if not batches:
-            dtypes = {"score": "float32", "label": "int32", "threshold": "float32"}
-            return {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
+            return {name: np.empty(0, dtype) for name, dtype in OUTPUT_DTYPES.items()}
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
     def score_batches(self, images, threshold=None):

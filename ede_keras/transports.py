@@ -6,10 +6,12 @@ import urllib.error
 import urllib.request
 
 import numpy as np
+import tensorflow as tf
 
 from ede_keras.errors import InputError
 
-_DTYPES = {"score": "float32", "label": "int32", "threshold": "float32"}
+# What the scoring signatures give of every image; REST's numbers have no type.
+OUTPUT_DTYPES = {"score": "float32", "label": "int32", "threshold": "float32"}
 
 
 class Unavailable(Exception):
@@ -63,8 +65,6 @@ class GrpcTransport:
             InputError: It will not: the request is at fault.
             TimeoutError: No answer in time.
         """
-        import tensorflow as tf
-
         request = type(self._request)()
         request.CopyFrom(self._request)
         request.model_spec.signature_name = signature_name
@@ -74,10 +74,10 @@ class GrpcTransport:
             outputs = self._stub.Predict(request, timeout=timeout).outputs
         except self._error as error:
             code, details = error.code(), error.details()
-            if code in (self._codes.UNAVAILABLE, self._codes.RESOURCE_EXHAUSTED):
+            if code == self._codes.UNAVAILABLE:
                 raise Unavailable(details) from error
             if code in (self._codes.INVALID_ARGUMENT, self._codes.NOT_FOUND):
-                raise refused(details) from error
+                raise _refused(details) from error
             if code == self._codes.DEADLINE_EXCEEDED:
                 raise TimeoutError(f"{self.address} did not answer in time: {details}") from error
             raise ConnectionError(f"{self.address} failed ({code.name}): {details}") from error
@@ -108,7 +108,7 @@ class RestTransport:
             if error.code in (429, 503):
                 raise Unavailable(details) from error
             if error.code in (400, 404):
-                raise refused(details) from error
+                raise _refused(details) from error
             raise ConnectionError(f"{self._url} failed ({error.code}): {details}") from error
         except TimeoutError as error:
             raise TimeoutError(f"{self._url} did not answer in time") from error
@@ -118,13 +118,13 @@ class RestTransport:
             raise Unavailable(error.reason) from error
         except ConnectionError as error:  # it went away in the middle
             raise Unavailable(error) from error
-        return {name: np.array(value, _DTYPES[name]) for name, value in outputs.items()}
+        return {name: np.array(value, OUTPUT_DTYPES[name]) for name, value in outputs.items()}
 
     def close(self):
         pass  # a connection lasts as long as its request
 
 
-def refused(details):
+def _refused(details):
     """The error of a request that the server will never answer otherwise."""
     return InputError(f"The server refused the request. {details}")
 
