@@ -41,12 +41,16 @@ def test_ctrl_c_that_python_lost_ends_training(build, images, monkeypatch):
     lost = []
     monkeypatch.setattr(sys, "unraisablehook", lambda hook: lost.append(hook.exc_type))
     counter = LoseIt()
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), CtrlC() as ctrl_c:
-        build().fit(images, epochs=3, batch_size=10, callbacks=[counter, ctrl_c], verbose=0)
+    # A background job's tests have it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), CtrlC() as ctrl_c:
+            build().fit(images, epochs=3, batch_size=10, callbacks=[counter, ctrl_c], verbose=0)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert lost == [KeyboardInterrupt]
     assert counter.batches == 2
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_that_is_ignored_stays_so():
