@@ -94,11 +94,18 @@ def build_endpoints(model):
     scorer = keras.Model(model.inputs, [model.output["score"], model.output["label"]])
     mapper = keras.Model(model.inputs, model.output["anomaly_map"])
 
+    def checked(images):
+        images = tf.ensure_shape(images, (None, *shape))
+        # TensorFlow's kernels take no images for images of another shape.
+        some = tf.debugging.assert_positive(tf.shape(images)[0], "Expected at least 1 image")
+        with tf.control_dependencies([some]):
+            return tf.identity(images)
+
     # A function of its own, so that three signatures trace it once. Compiled by no XLA, as none
     # of them: a server has it off and would refuse every request.
     @tf.function(input_signature=[images], jit_compile=False)
     def serve(images):
-        score, label = scorer(tf.ensure_shape(images, (None, *shape)), training=False)
+        score, label = scorer(checked(images), training=False)
         own = tf.fill(tf.shape(score), tf.convert_to_tensor(model.anomaly_score.threshold))
         return {"score": score, "label": label, "threshold": own}
 
@@ -117,7 +124,7 @@ def build_endpoints(model):
         }
 
     def serve_map(images):
-        return {"anomaly_map": mapper(tf.ensure_shape(images, (None, *shape)), training=False)}
+        return {"anomaly_map": mapper(checked(images), training=False)}
 
     return {
         "serving_default": (serve, [images]),
