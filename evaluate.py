@@ -84,7 +84,7 @@ def evaluate_server():
         raise InputError(
             f"--server scores a folder of images, --dataset=FOLDER. Received: {FLAGS.dataset}"
         )
-    for flag in ("run_dir", "data_dir", "omega1", "contamination"):
+    for flag in ("data_dir", "omega1", "contamination"):
         if FLAGS[flag].present:
             raise InputError(f"--{flag} goes with a run; leave it out with --server.")
     dataset = list_folder(FLAGS.dataset)

@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import tables
@@ -27,6 +26,7 @@ from ede_keras.client import ScoringClient
 from ede_keras.files import atomic_path
 from ede_keras.runs import load_run
 from ede_keras.savedmodel import export_savedmodel
+from ede_keras.savedmodel_check import build_requests, open_session, unit
 from ede_keras.server_files import BATCH_SIZES
 
 flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
@@ -35,17 +35,6 @@ flags.DEFINE_string("results", str(tables.RESULTS / "serving.md"), "The table go
 
 FLAGS = flags.FLAGS
 STANDIN = Path(__file__).parents[1] / "tests/standin.py"
-
-
-def open_session(folder, resources):
-    session = tf.compat.v1.Session(graph=tf.Graph())
-    resources.callback(session.close)
-    loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-    signature = loaded.signature_def["serving_default"]
-    tensor = session.graph.get_tensor_by_name
-    fetches = [tensor(signature.outputs[name].name) for name in ("score", "label", "threshold")]
-    run = session.make_callable(fetches, [tensor(signature.inputs["images"].name)])
-    return lambda images: run(images)[0]
 
 
 def open_standin(folder, resources):
@@ -67,9 +56,10 @@ def open_openvino(folder, resources):
 
 def open_runtimes(model, folder, formats, resources):
     """A function from images to scores of every runtime that is installed, by name."""
+    in_session = resources.enter_context(open_session(folder))["serving_default"]
     found = {
         "`model.predict`": lambda images: model.predict(images, len(images), verbose=0)["score"],
-        "session": open_session(folder, resources),
+        "session": lambda images: in_session(images=images)["score"],
     }
     if importlib.util.find_spec("tensorflow_serving"):
         found["gRPC stand-in"] = open_standin(folder, resources)
@@ -101,7 +91,7 @@ def make_table(runtimes, noise, wanted, rounds):
     for name, score in runtimes.items():
         quantiles = [1000 * np.quantile(seconds[n][name], [0.5, 0.99]) for n in BATCH_SIZES]
         per_second = BATCH_SIZES[-1] / np.median(seconds[BATCH_SIZES[-1]][name])
-        difference = (np.abs(score(noise) - wanted) / (np.abs(wanted) + wanted.std())).max()
+        difference = (np.abs(score(noise) - wanted) / unit(wanted)).max()
         cells = [f"{p50:.1f} / {p99:.1f}" for p50, p99 in quantiles]
         rows.append([name, *cells, f"{per_second:.0f}", f"{difference:.1e}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -110,13 +100,8 @@ def make_table(runtimes, noise, wanted, rounds):
 def main(argv):
     del argv
     config, _, model = load_run(Path(FLAGS.run_dir).expanduser())
-    formats = [
-        name
-        for name, kind in edge.FORMATS.items()
-        if all(importlib.util.find_spec(module) for module in kind.modules)
-    ]
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH_SIZES[-1], *model.image_shape))
-    noise = pixels.astype("float32")
+    formats = [name for name in edge.FORMATS if not edge.missing_modules(name)]
+    noise = build_requests(model.image_shape, BATCH_SIZES[-1])["serving_default"]["images"]
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as resources:
         folder = export_savedmodel(model, scratch, formats=formats)
         runtimes = open_runtimes(model, folder, formats, resources)

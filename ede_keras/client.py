@@ -74,10 +74,7 @@ class ScoringClient:
             TimeoutError: The server did not answer in time.
             ConnectionError: It was not to be reached.
         """
-        batches = list(self.score_batches(images, threshold))
-        if not batches:
-            return {name: np.empty(0, dtype) for name, dtype in OUTPUT_DTYPES.items()}
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        return join_batches(list(self.score_batches(images, threshold)))
 
     def score_batches(self, images, threshold=None):
         """`score`, a batch at a time: yields a dict of arrays for every `batch_size` images."""
@@ -106,6 +103,13 @@ class ScoringClient:
             # Not all clients of a server that comes back are to ask at the same moment.
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def join_batches(batches):
+    """What `score` gives, of all that `score_batches` gave."""
+    if not batches:
+        return {name: np.empty(0, dtype) for name, dtype in OUTPUT_DTYPES.items()}
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def build_request(images, threshold=None):

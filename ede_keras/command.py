@@ -5,11 +5,11 @@ import time
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import app
 
 from ede_keras import diagnosis
+from ede_keras.client import join_batches
 from ede_keras.errors import InputError
 from ede_keras.files import write_csv, write_json
 from ede_keras.metrics import compute_metrics
@@ -69,11 +69,9 @@ def score_by_server(client, files):
         batches.append(batch)
         progress.add(len(batch["score"]))
     seconds = time.perf_counter() - began
-    scores, labels, thresholds = (
-        np.concatenate([batch[name] for batch in batches])
-        for name in ("score", "label", "threshold")
-    )
-    return (scores, labels, round(len(files) / seconds, 1)), float(thresholds[0])
+    found = join_batches(batches)
+    scored = found["score"], found["label"], round(len(files) / seconds, 1)
+    return scored, float(found["threshold"][0])
 
 
 def decision(model):

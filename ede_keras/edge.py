@@ -56,13 +56,17 @@ FORMATS = {
 }
 
 
+def missing_modules(name):
+    """Those modules that a format needs and that are not installed."""
+    return [m for m in FORMATS[name].modules if importlib.util.find_spec(m) is None]
+
+
 def check_formats(formats):
     """Raises an `InputError` for a format that does not exist or is not installed."""
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"`formats` are {', '.join(FORMATS)}. Received: {name!r}")
-        missing = [m for m in FORMATS[name].modules if importlib.util.find_spec(m) is None]
-        if missing:
+        if missing := missing_modules(name):
             raise InputError(
                 f"Format {name} needs the extra of its name: pip install 'ede-keras[{name}]'. "
                 f"Received: no module {missing[0]}"

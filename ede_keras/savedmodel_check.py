@@ -1,5 +1,6 @@
 """Tries an exported SavedModel in a process of its own, by a session, as TF Serving runs it."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -59,18 +60,13 @@ def main(folder, path):
     with np.load(path) as file:
         expected = dict(file)
     requests = build_requests(expected.pop("image_shape"))
-    with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], folder)
+    with open_session(folder) as signatures:
         for name, inputs in requests.items():
-            signature = loaded.signature_def[name]
-            outputs = {key: tensor.name for key, tensor in signature.outputs.items()}
-            feed = {signature.inputs[key].name: array for key, array in inputs.items()}
-            found = session.run(outputs, feed)
             wanted = expected
             if name == "serving_threshold":  # nothing is above it
                 nothing = np.zeros_like(expected["label"])
                 wanted = {**expected, "threshold": inputs["threshold"], "label": nothing}
-            for key, array in found.items():
+            for key, array in signatures[name](**inputs).items():
                 check(f"{name}: {key}", array, wanted[key])
     for name, kind in edge.FORMATS.items():
         path = Path(folder, kind.file_name)
@@ -79,8 +75,35 @@ def main(folder, path):
                 check(f"{name}: {key}", array, expected[key])
 
 
+@contextlib.contextmanager
+def open_session(folder):
+    """The signatures of a SavedModel, in a session as TF Serving runs it.
+
+    Yields:
+        `{name: function}`, each from its inputs, arrays by name, to a dict of arrays.
+    """
+    # Closed, not entered: its graph would become that of the whole process.
+    with contextlib.closing(tf.compat.v1.Session(graph=tf.Graph())) as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        tensor = session.graph.get_tensor_by_name
+
+        def bind(signature):
+            names = list(signature.inputs)
+            fetches = {key: tensor(output.name) for key, output in signature.outputs.items()}
+            run = session.make_callable(fetches, [tensor(signature.inputs[n].name) for n in names])
+            return lambda **inputs: run(*(inputs[name] for name in names))
+
+        # One without inputs is the loader's own.
+        yield {name: bind(s) for name, s in loaded.signature_def.items() if s.inputs}
+
+
+def unit(wanted):
+    """What a difference from these outputs is measured by: their size and their deviation."""
+    return np.abs(wanted) + wanted.std()
+
+
 def check(name, found, wanted):
     """Exits with an error unless `found` is `wanted` within the tolerance."""
-    allowed = TOLERANCE * (np.abs(wanted) + wanted.std())
+    allowed = TOLERANCE * unit(wanted)
     if found.shape != wanted.shape or not (np.abs(found - wanted) <= allowed).all():
         sys.exit(f"{name} is {found.ravel()[:3]}..., expected {wanted.ravel()[:3]}...")

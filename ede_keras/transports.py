@@ -1,6 +1,7 @@
 """One request to a TF Serving server: gRPC's `PredictionService`, or REST."""
 
 import base64
+import copy
 import json
 import urllib.error
 import urllib.request
@@ -65,8 +66,7 @@ class GrpcTransport:
             InputError: It will not: the request is at fault.
             TimeoutError: No answer in time.
         """
-        request = type(self._request)()
-        request.CopyFrom(self._request)
+        request = copy.deepcopy(self._request)
         request.model_spec.signature_name = signature_name
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
@@ -110,14 +110,11 @@ class RestTransport:
             if error.code in (400, 404):
                 raise _refused(details) from error
             raise ConnectionError(f"{self._url} failed ({error.code}): {details}") from error
-        except TimeoutError as error:
-            raise TimeoutError(f"{self._url} did not answer in time") from error
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, TimeoutError):
+        except OSError as error:  # of the connection: bare, or as the reason of a URLError
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
                 raise TimeoutError(f"{self._url} did not answer in time") from error
-            raise Unavailable(error.reason) from error
-        except ConnectionError as error:  # it went away in the middle
-            raise Unavailable(error) from error
+            raise Unavailable(reason) from error
         return {name: np.array(value, OUTPUT_DTYPES[name]) for name, value in outputs.items()}
 
     def close(self):

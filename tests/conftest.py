@@ -17,6 +17,7 @@ import pytest
 from commands import ROOT, flags_of
 
 import ede_keras
+from ede_keras import savedmodel_check
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,18 @@ def build():
         return model
 
     return build
+
+
+@pytest.fixture(scope="session")
+def export_unchecked():
+    """`export_savedmodel` without its check, which starts a process."""
+
+    def export_unchecked(model, output_dir):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(savedmodel_check, "run", lambda folder, expected: None)
+            return ede_keras.export_savedmodel(model, output_dir)
+
+    return export_unchecked
 
 
 @pytest.fixture

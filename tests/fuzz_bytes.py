@@ -11,6 +11,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from ede_keras.savedmodel_check import open_session
+
 
 def make_files(rng):
     image = rng.integers(0, 256, (23, 31, 3), dtype=np.uint8)
@@ -54,18 +56,17 @@ def main(folder, n):
     rng = np.random.default_rng(0)
     files = list(make_files(rng))
     counts = {"scored": 0, "refused": 0}
-    with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], folder)
-        signature = loaded.signature_def["serving_bytes"]
-        run = session.make_callable(
-            session.graph.get_tensor_by_name(signature.outputs["score"].name),
-            [session.graph.get_tensor_by_name(signature.inputs["image_bytes"].name)],
-        )
+    with open_session(folder) as signatures:
+
+        def score(content):
+            found = signatures["serving_bytes"](image_bytes=[content])["score"]
+            assert np.isfinite(found).all()
+
         for content in files:
-            assert np.isfinite(run([content])).all()
+            score(content)
         for i in range(int(n)):
             try:
-                assert np.isfinite(run([mutate(files[i % len(files)], rng)])).all()
+                score(mutate(files[i % len(files)], rng))
                 counts["scored"] += 1
             except tf.errors.InvalidArgumentError:
                 counts["refused"] += 1

@@ -16,11 +16,10 @@ import pytest
 import tensorflow as tf
 from commands import ROOT
 
-from ede_keras import savedmodel_check
+from ede_keras import EDE
 from ede_keras.client import ScoringClient
 from ede_keras.errors import InputError
 from ede_keras.images import load_images
-from ede_keras.savedmodel import export_savedmodel
 
 
 @contextlib.contextmanager
@@ -42,18 +41,14 @@ def pixels():
 
 @pytest.fixture(scope="module")
 def model(pixels):
-    from ede_keras import EDE
-
     model = EDE((8, 8, 1), latent_dim=4, base_width=2)
     model.calibrate(pixels[:15], held_out=pixels[15:])
     return model
 
 
 @pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(savedmodel_check, "run", lambda folder, expected: None)
-        return export_savedmodel(model, tmp_path_factory.mktemp("serving") / "parts")
+def folder(export_unchecked, model, tmp_path_factory):
+    return export_unchecked(model, tmp_path_factory.mktemp("serving") / "parts")
 
 
 @pytest.fixture(scope="module")
