@@ -191,38 +191,6 @@ def test_npz_by_path(tmp_path):
     assert resolve_normal(dataset, "-1") == -1
 
 
-def test_folder(tmp_path):
-    dataset = load_dataset(str(write_folder(tmp_path / "bolts", "mvtec", n=2, size=20)))
-    assert dataset.name == "bolts" and dataset.is_folder and dataset.has_fixed_normal
-    assert dataset.x_train.shape == (2, 32, 32, 3) and dataset.x_train.dtype == np.uint8
-    assert dataset.x_test.shape == (6, 32, 32, 3)
-    assert dataset.y_test.tolist() == [1, 1, 0, 0, 2, 2]
-    assert dataset.paths_train.tolist() == ["train/good/000.png", "train/good/001.png"]
-    assert len(dataset.paths_test) == 6
-
-
-@pytest.mark.parametrize("size", [8, 32, 50])
-def test_folder_of_grey_images_stays_grey(tmp_path, size):
-    write_folder(tmp_path, "plain", n=3, size=size, channels=1)
-    dataset = load_dataset(str(tmp_path))
-    assert dataset.x_train.shape == (3, 32, 32, 1)
-    assert dataset.x_test.shape == (0, 32, 32, 1)
-    write_image(tmp_path / "colour.png", np.full((4, 4, 3), (9, 99, 199), np.uint8))
-    assert load_dataset(str(tmp_path)).x_train.shape == (4, 32, 32, 3)
-
-
-def test_folder_in_the_shape_of_a_model(tmp_path):
-    write_folder(tmp_path, "classes", n=1)
-    assert load_dataset(str(tmp_path), image_shape=(40, 48, 1)).x_train.shape == (3, 40, 48, 1)
-
-
-def test_folder_with_an_unreadable_image(tmp_path):
-    folder = write_folder(tmp_path, "mvtec", n=2)
-    (folder / "test/hole/001.png").write_bytes(b"oops")
-    with pytest.raises(InputError, match="test/hole/001.png"):
-        load_dataset(str(folder))
-
-
 def test_what_may_not_be_read_is_no_damage_and_not_left_out(run_python, bound, tmp_path):
     write_idx(tmp_path)
     write_cifar_binary(tmp_path)

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
-from makers import write_folder
+from makers import write_folder, write_image
 
+from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
 from ede_keras.folders import find_layout
 
@@ -112,3 +114,35 @@ def test_order_does_not_depend_on_the_file_system(tmp_path):
     names = [f"{name}.png" for name in "cab"]
     touch(tmp_path, *names)
     assert list(find_layout(tmp_path).train) == sorted(names)
+
+
+def test_folder(tmp_path):
+    dataset = load_dataset(str(write_folder(tmp_path / "bolts", "mvtec", n=2, size=20)))
+    assert dataset.name == "bolts" and dataset.is_folder and dataset.has_fixed_normal
+    assert dataset.x_train.shape == (2, 32, 32, 3) and dataset.x_train.dtype == np.uint8
+    assert dataset.x_test.shape == (6, 32, 32, 3)
+    assert dataset.y_test.tolist() == [1, 1, 0, 0, 2, 2]
+    assert dataset.paths_train.tolist() == ["train/good/000.png", "train/good/001.png"]
+    assert len(dataset.paths_test) == 6
+
+
+@pytest.mark.parametrize("size", [8, 32, 50])
+def test_folder_of_grey_images_stays_grey(tmp_path, size):
+    write_folder(tmp_path, "plain", n=3, size=size, channels=1)
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.x_train.shape == (3, 32, 32, 1)
+    assert dataset.x_test.shape == (0, 32, 32, 1)
+    write_image(tmp_path / "colour.png", np.full((4, 4, 3), (9, 99, 199), np.uint8))
+    assert load_dataset(str(tmp_path)).x_train.shape == (4, 32, 32, 3)
+
+
+def test_folder_in_the_shape_of_a_model(tmp_path):
+    write_folder(tmp_path, "classes", n=1)
+    assert load_dataset(str(tmp_path), image_shape=(40, 48, 1)).x_train.shape == (3, 40, 48, 1)
+
+
+def test_folder_with_an_unreadable_image(tmp_path):
+    folder = write_folder(tmp_path, "mvtec", n=2)
+    (folder / "test/hole/001.png").write_bytes(b"oops")
+    with pytest.raises(InputError, match="test/hole/001.png"):
+        load_dataset(str(folder))
