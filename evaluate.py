@@ -33,7 +33,7 @@ flags.DEFINE_string(
     None,
     "In place of a run: TF Serving's host:port, for gRPC, or http://host:port, for REST.",
 )
-flags.DEFINE_string("model_name", "ede", "The server's name of the model.")
+flags.DEFINE_string("model_name", "ede", "The server's name of the model, with --server.")
 flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a path.")
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
 flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
@@ -58,6 +58,8 @@ def redecide(model, run_dir, n_val):
 
 def evaluate_run():
     """Scores the run's test set, or `--dataset`, by the run's model."""
+    if FLAGS["model_name"].present:
+        raise InputError("--model_name goes with --server; leave it out with --run_dir.")
     run_dir = Path(FLAGS.run_dir).expanduser()
     config, metrics, model = load_run(run_dir)
     command.set_determinism(config["seed"], config["deterministic"])

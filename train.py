@@ -61,7 +61,7 @@ RECIPE_FLAGS = (
     flags.DEFINE_integer("epochs", None, "Epochs.", lower_bound=1),
     flags.DEFINE_integer("min_steps", None, "Batches of an epoch, at the least.", lower_bound=1),
     flags.DEFINE_integer("batch_size", None, "Images in a batch.", lower_bound=1),
-    flags.DEFINE_float("learning_rate", None, "Adam's, of both EDEs.", lower_bound=0.0),
+    flags.DEFINE_float("learning_rate", None, "Adam's, of both EDEs."),
     flags.DEFINE_bool("cosine_decay", None, "Whether the learning rate falls to 0 by a cosine."),
     flags.DEFINE_integer("latent_dim", None, "Length of the latent vectors.", lower_bound=1),
     flags.DEFINE_integer("image_size", None, "Image size inside the networks.", lower_bound=16),
@@ -82,15 +82,19 @@ RECIPE_FLAGS = (
     flags.DEFINE_float("pretext_weight", None, "lambda, of the pretext's loss.", 0.0),
     flags.DEFINE_integer("pretext_views", None, "Views of an image in a step.", lower_bound=1),
     flags.DEFINE_bool("mirror", None, "Mirrors every other image of a training batch."),
-    flags.DEFINE_integer("memory_size", None, "Normal codes remembered.", lower_bound=1),
+    flags.DEFINE_integer("memory_size", None, "Normal codes remembered, at the most.", lower_bound=1),
 )
 FLAGS = flags.FLAGS
 
 
-def build_model(image_shape):
+def build_model(x_train):
     """The model that the flags ask for, compiled, and the arguments of its training."""
+    image_shape = x_train.shape[1:]
     overrides = {flag.name: flag.value for flag in RECIPE_FLAGS if flag.value is not None}
     arguments, training = recipes.get_recipe(FLAGS.recipe, image_shape, **overrides)
+    if "memory_size" in arguments:
+        # Places without a code of their own would make a small set's model large and slow.
+        arguments["memory_size"] = min(arguments["memory_size"], len(x_train))
     model = VARIANTS[FLAGS.variant](image_shape, contamination=FLAGS.contamination, **arguments)
     model.compile(
         keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"]),
@@ -187,7 +191,7 @@ def main(argv):
     size = FLAGS.image_size
     dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, size and (size, size, None))
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
-    model, training = build_model(split.x_train.shape[1:])
+    model, training = build_model(split.x_train)
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
     state = run.begin(FLAGS.resume, FLAGS.overwrite)
     if state == "finished":

@@ -77,6 +77,8 @@ def find_line(lines, run):
         expected = {name: value for part in parts for name, value in part.items()}
     if FLAGS.epochs:
         expected["epochs"] = FLAGS.epochs
+    if "memory_size" in expected:
+        expected["memory_size"] = min(expected["memory_size"], found[0]["n_train"])
     # None is the model's own choice; an argument that an older line does not know was off.
     if any(
         found[0].get(name, False) != value for name, value in expected.items() if value is not None

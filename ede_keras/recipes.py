@@ -1,5 +1,8 @@
 """Recipes: named sets of plain arguments, of the model and of its training."""
 
+import math
+
+from ede_keras.checks import check_range
 from ede_keras.errors import InputError
 
 # Arguments of a recipe that are not the model's own.
@@ -102,7 +105,7 @@ def get_recipe(name, image_shape, **overrides):
         `(model_arguments, training_arguments)`, two dicts of plain values.
 
     Raises:
-        InputError: The recipe does not exist.
+        InputError: The recipe does not exist, or the learning rate is none.
 
     Example:
         >>> model_arguments, training_arguments = get_recipe("paper", (28, 28, 1), latent_dim=64)
@@ -114,4 +117,6 @@ def get_recipe(name, image_shape, **overrides):
     of_colour = _COLOUR.get(name, {}) if image_shape[-1] == 3 else {}
     arguments = {**RECIPES[name], **of_colour, **overrides}
     training = {key: arguments.pop(key) for key in TRAINING_ARGUMENTS}
+    rate = training["learning_rate"]
+    check_range("learning_rate", 0 < rate < math.inf, rate, "above 0, finite")
     return arguments, training

@@ -49,6 +49,7 @@ def test_what_a_run_leaves(run_dir):
         "epochs": 3,
         "image_size": 16,
         "image_shape": [8, 8, 1],
+        "memory_size": 109,  # all that there are to remember
         "contamination": 0.05,
     }
     assert {key: config[key] for key in expected} == expected

@@ -22,6 +22,8 @@ from makers import make_arrays, write_folder, write_npz
         (("--protocol=official",), "split80"),
         (("--image_size=20",), "multiple of 8"),
         (("--contamination=1.5",), "below 1"),
+        (("--learning_rate=0",), "above 0, finite"),
+        (("--learning_rate=nan",), "above 0, finite"),
         (("--jit_compile=true",), "--nodeterministic"),
         (("--resume", "--overwrite"), "At most one of (resume, overwrite)"),
         (("--output_dir=/dev/null/runs",), "/dev/null"),
@@ -58,6 +60,12 @@ def test_wrong_data_is_one_line(run_command, tmp_path, fault):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert ("finite" if fault == "nan.npz" else fault) in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_models_name_without_a_server(run_command, tmp_path):
+    flags = (f"--run_dir={tmp_path}", "--model_name=parts")
+    done = run_command("evaluate.py", *flags, check=False)
+    assert done.returncode == 1 and "--model_name goes with --server" in done.stderr
 
 
 def test_evaluate_needs_a_finished_run(run_command, tmp_path):
