@@ -82,7 +82,7 @@ RECIPE_FLAGS = (
     flags.DEFINE_float("pretext_weight", None, "lambda, of the pretext's loss.", 0.0),
     flags.DEFINE_integer("pretext_views", None, "Views of an image in a step.", lower_bound=1),
     flags.DEFINE_bool("mirror", None, "Mirrors every other image of a training batch."),
-    flags.DEFINE_integer("memory_size", None, "Normal codes remembered, at the most.", lower_bound=1),
+    flags.DEFINE_integer("memory_size", None, "Normal codes remembered, at most.", lower_bound=1),
 )
 FLAGS = flags.FLAGS
 

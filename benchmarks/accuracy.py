@@ -27,7 +27,6 @@ from benchmarks import simple, tables
 from ede_keras.datasets import load_dataset
 from ede_keras.files import read_csv, write_csv
 from ede_keras.protocols import make_split
-from ede_keras.recipes import get_recipe
 
 flags.DEFINE_enum("table", None, tables.TABLES, "Table of the paper.")
 flags.DEFINE_list("datasets", [], "Those of its data sets; by default all.")
@@ -71,18 +70,7 @@ def find_line(lines, run):
     found = [line for line in lines if all(line[name] == run[name] for name in tables.KEY)]
     if not found:
         return None
-    expected = {}
-    if run["recipe"] not in simple.METHODS:
-        parts = get_recipe(run["recipe"], found[0]["image_shape"])
-        expected = {name: value for part in parts for name, value in part.items()}
-    if FLAGS.epochs:
-        expected["epochs"] = FLAGS.epochs
-    if "memory_size" in expected:
-        expected["memory_size"] = min(expected["memory_size"], found[0]["n_train"])
-    # None is the model's own choice; an argument that an older line does not know was off.
-    if any(
-        found[0].get(name, False) != value for name, value in expected.items() if value is not None
-    ):
+    if run["recipe"] not in simple.METHODS and not tables.is_current(found[0], FLAGS.epochs):
         sys.exit(f"{FLAGS.results} holds {run} of another version of the recipe: remove its lines.")
     return found[0]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.simple import METHODS
 from ede_keras.files import atomic_path
-from ede_keras.recipes import RECIPES
+from ede_keras.recipes import RECIPES, get_recipe
 from ede_keras.variants import VARIANTS
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +56,20 @@ def append_line(path, line):
 def read_results(folder=RESULTS):
     """The runs of all results files of a folder; audits are in a folder of their own."""
     return [line for path in sorted(Path(folder).glob("*.jsonl")) for line in read_lines(path)]
+
+
+def is_current(line, epochs=None):
+    """Whether the recipe of a detector's run, with these epochs, is still what it was then."""
+    model_arguments, training = get_recipe(line["recipe"], line["image_shape"])
+    expected = {**model_arguments, **training}
+    if epochs:
+        expected["epochs"] = epochs
+    if "memory_size" in expected:
+        expected["memory_size"] = min(expected["memory_size"], line["n_train"])
+    # None is the model's own choice; an argument that an older line does not know was off.
+    return all(
+        line.get(name, False) == value for name, value in expected.items() if value is not None
+    )
 
 
 def in_table(line, table):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import slow
 
 import ede_keras
 from ede_keras import losses, recipes
@@ -99,11 +100,11 @@ def test_a_variants_objective_is_its_own(build, images, variant):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("pretext", ["none", "rotations"])
+@pytest.mark.parametrize("pretext", [slow("none"), "rotations"])
 def test_a_score_does_not_depend_on_its_neighbours(build, images, pretext):
     """Nor does that of an image whose codes are remembered, at no distance to themselves."""
     model = build(pretext=pretext, memory_size=60)
-    model.fit(images, batch_size=10, epochs=2, verbose=0)
+    model.fit(images, batch_size=35, epochs=2, verbose=0)
     model.calibrate(images[:50], held_out=images[50:])
     together = model.predict(images, batch_size=70, verbose=0)["score"]
     reversed_order = model.predict(images[::-1], batch_size=7, verbose=0)["score"][::-1]

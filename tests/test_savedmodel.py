@@ -131,7 +131,7 @@ def test_without_a_threshold_there_is_no_export(build, tmp_path):
     assert not (tmp_path / "ede").exists()
 
 
-def test_the_command(run_python, run_dir, tmp_path):
+def test_the_command(run_python, run_command, run_dir, tmp_path):
     flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path / 'ede'}")
     done = run_python("-m", "ede_keras.export", *flags)
     assert done.stdout.strip().endswith(str(tmp_path / "ede/1"))
@@ -139,6 +139,6 @@ def test_the_command(run_python, run_dir, tmp_path):
     assert f"{model.threshold:.6g}" in (tmp_path / "ede/1/MODEL.md").read_text()
     requests = tmp_path / "ede/1/assets.extra/tf_serving_warmup_requests"
     assert len(list(tf.data.TFRecordDataset(str(requests)))) == 12
-    done = run_python("-m", "ede_keras.export", *flags, "--version=1", check=False)
+    done = run_command("-m", "ede_keras.export", *flags, "--version=1", check=False)
     assert done.returncode == 1 and "never touched" in done.stderr
     assert "Traceback" not in done.stderr

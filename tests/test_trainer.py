@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from commands import slow
 
 from ede_keras.variants import VARIANTS
 
@@ -217,7 +218,7 @@ def test_two_optimizers_of_ones_own(build, images):
     assert moved(before, weights_of(model)) == {"encoder1", "encoder2", "decoder2"}
 
 
-@pytest.mark.parametrize("jit_compile", [True, pytest.param("auto", marks=pytest.mark.slow), False])
+@pytest.mark.parametrize("jit_compile", [True, slow("auto"), slow(False)])
 def test_jit_compile_gives_the_same_step(build, images, jit_compile):
     model = build(compile_arguments={"jit_compile": jit_compile})
     logs = model.train_on_batch(images, return_dict=True)
