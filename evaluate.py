@@ -38,6 +38,7 @@ flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
 flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
 flags.DEFINE_float("contamination", None, "Share of normal images that may be called anomalous.")
+flags.DEFINE_bool("report", False, "Writes a page to look at, too: curves, images, mistakes.")
 flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's, or this one.")
 
 FLAGS = flags.FLAGS
@@ -56,28 +57,42 @@ def redecide(model, run_dir, n_val):
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
+def read_set(config, model):
+    """What is to be scored: `(stem of the files to write, folder or None, images, true labels,
+    ids)`; the run's test set, or `--dataset`."""
+    if FLAGS.dataset is None:
+        split = load_split(config, FLAGS.data_dir, model.image_shape)
+        folder = config["dataset_path"]
+        return "evaluation", folder, split.x_test, split.y_test, split.test_ids
+    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape, need_labels=False)
+    images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
+    if true_labels is None:
+        say_unlabelled(dataset.name, repr(config["normal_name"]))
+    return f"evaluation-{dataset.name}", dataset.source, images, true_labels, ids
+
+
 def evaluate_run():
-    """Scores the run's test set, or `--dataset`, by the run's model."""
+    """Scores a set by the run's model."""
     if FLAGS["model_name"].present:
         raise InputError("--model_name goes with --server; leave it out with --run_dir.")
+    if FLAGS.report:
+        from ede_keras import report  # heavy, and may be missing: said before the work begins
     run_dir = Path(FLAGS.run_dir).expanduser()
     config, metrics, model = load_run(run_dir)
     command.set_determinism(config["seed"], config["deterministic"])
     model = redecide(model, run_dir, metrics["n_val"])
-    if FLAGS.dataset is None:
-        stem = "evaluation"
-        split = load_split(config, FLAGS.data_dir, model.image_shape)
-        images, true_labels, ids = split.x_test, split.y_test, split.test_ids
-    else:
-        dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape, need_labels=False)
-        stem = f"evaluation-{dataset.name}"
-        images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
-        if true_labels is None:
-            say_unlabelled(dataset.name, repr(config["normal_name"]))
+    stem, folder, images, true_labels, ids = read_set(config, model)
     output_dir = make_output_dir(run_dir)
     scored = command.score_set(model, images)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
-    write(output_dir / stem, ids, true_labels, scored, command.decision(model) | facts)
+    facts |= command.decision(model)
+    facts |= command.score_maps(model, images, true_labels, ids, folder)
+    metrics = write(output_dir / stem, ids, true_labels, scored, facts)
+    if FLAGS.report:
+        path = output_dir / f"{stem}.html"
+        shown = report.Scored(images, ids, scored[0], true_labels)
+        report.write_report(path, model, shown, metrics, config)
+        print(f"{'report':<22}{path}")
 
 
 def evaluate_server():
@@ -86,7 +101,7 @@ def evaluate_server():
         raise InputError(
             f"--server scores a folder of images, --dataset=FOLDER. Received: {FLAGS.dataset}"
         )
-    for flag in ("data_dir", "omega1", "contamination"):
+    for flag in ("data_dir", "omega1", "contamination", "report"):
         if FLAGS[flag].present:
             raise InputError(f"--{flag} goes with a run; leave it out with --server.")
     dataset = list_folder(FLAGS.dataset)
@@ -121,10 +136,11 @@ def make_output_dir(default):
 
 
 def write(path, ids, true_labels, scored, facts):
-    """Writes `path`.json and `path`.csv, and says what it came to."""
+    """Writes `path`.json and `path`.csv, says what it came to, and returns the metrics."""
     json_path, csv_path = (path.with_name(path.name + suffix) for suffix in (".json", ".csv"))
     metrics = command.write_scores(json_path, csv_path, ids, true_labels, scored, facts)
     command.print_table(metrics, csv_path)
+    return metrics
 
 
 def main(argv):

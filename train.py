@@ -171,13 +171,16 @@ def finish(model, train_seconds, split, run):
     write_csv(run.work / "calibration.csv", terms)
     model.save(run.work / MODEL)
     counts = {"n_train": len(split.x_train), "n_val": len(split.x_val)}
+    on_pixels = command.score_maps(
+        model, split.x_test, split.y_test, split.test_ids, run.config["dataset_path"]
+    )
     metrics = command.write_scores(
         run.work / METRICS,
         run.work / "scores.csv",
         split.test_ids,
         split.y_test,
         command.score_set(model, split.x_test),
-        {**command.decision(model), "train_seconds": train_seconds, **counts},
+        {**command.decision(model), "train_seconds": train_seconds, **counts, **on_pixels},
     )
     run.finish()
     command.print_table(metrics, run.final)

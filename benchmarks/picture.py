@@ -14,6 +14,7 @@ from absl import app, flags
 
 import ede_keras  # noqa: F401  registers the classes that a saved model is made of
 from ede_keras.files import read_json
+from ede_keras.plots import ANOMALOUS, NORMAL
 from ede_keras.runs import load_split
 
 matplotlib.use("Agg")
@@ -25,7 +26,6 @@ flags.DEFINE_string("output", "docs/result.png", "The picture.")
 
 FLAGS = flags.FLAGS
 N_EACH = 6
-NORMAL, ANOMALOUS = "#3b6ea8", "#c8553d"
 
 
 def draw_images(axes, images, scored, true_labels):

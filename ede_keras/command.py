@@ -8,13 +8,21 @@ import keras
 import tensorflow as tf
 from absl import app
 
-from ede_keras import diagnosis
+from ede_keras import diagnosis, masks
 from ede_keras.client import join_batches
 from ede_keras.errors import InputError
 from ede_keras.files import write_csv, write_json
 from ede_keras.metrics import compute_metrics
 
 SCORING_BATCH_SIZE = 256
+# Metrics and their names in the table; those of pixels where there are masks.
+SHOWN = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1 at the threshold",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_aupro": "pixel AUPRO",
+}
 
 
 def run(main):
@@ -59,6 +67,33 @@ def score_set(model, images):
     return scores, labels, round(len(images) / seconds, 1)
 
 
+def score_maps(model, images, true_labels, files, folder):
+    """How well the anomaly maps of a scored folder find what its masks show.
+
+    Args:
+        model: The detector.
+        images, true_labels: The scored set; labels None if nothing is known.
+        files: Their paths in the folder, or positions in a set that is none.
+        folder: Root of the folder's layout.
+
+    Returns:
+        What `masks.compare_maps` finds; an empty dict without masks.
+    """
+    if true_labels is None or not has_paths(files):
+        return {}
+    found = masks.load_masks(folder, files, true_labels)
+    if found is None:
+        return {}
+    drawn, known = found
+    scored = model.predict(images[known], batch_size=SCORING_BATCH_SIZE, verbose=0)
+    return masks.compare_maps(scored["anomaly_map"], drawn)
+
+
+def has_paths(ids):
+    """Whether images are known by their files, not by their positions."""
+    return ids.dtype.kind in "UO"
+
+
 def score_by_server(client, files):
     """Lets a server score image files, with a bar of how far it is; returns as `score_set`, and
     the server's threshold."""
@@ -96,7 +131,7 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
     metrics = compute_metrics(scores, labels, true_labels)
     metrics.update(facts, images_per_second=images_per_second)
     diagnosis.warn_if_inverted(metrics["auroc"])
-    id_name = "path" if ids.dtype.kind in "UO" else "index"
+    id_name = "path" if has_paths(ids) else "index"
     unknown = [""] * len(scores)
     write_csv(
         csv_path,
@@ -113,11 +148,7 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
 
 def print_table(metrics, where):
     """Prints what a run came to, and where it lies."""
-    rows = {
-        "AUROC": metrics["auroc"],
-        "average precision": metrics["average_precision"],
-        "F1 at the threshold": metrics["f1"],
-    }
+    rows = {name: metrics[key] for key, name in SHOWN.items() if key in metrics}
     none = {None: "no true labels", 0: "no anomalies known"}
     reason = none.get(metrics["n_anomalous"], "no normal images known")
     print()

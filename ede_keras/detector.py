@@ -14,9 +14,9 @@ class AnomalyDetector(keras.Model):
 
     A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
     attributes `image_shape`, `contamination`, `memory_size`, the layers `anomaly_score` and
-    `views` (None without a pretext), of the functional graph's tensors `_latents`, and by name
-    `_terms`, of the score, and `_codes`, which `views` remembers; and an empty dict,
-    `_predictors`.
+    `views` (None without a pretext), of the functional graph's tensors `_latents` and
+    `_reconstruction`, and by name `_terms`, of the score, and `_codes`, which `views` remembers;
+    and an empty dict, `_predictors`.
     """
 
     warned = False  # that there is no threshold yet
@@ -191,6 +191,13 @@ class AnomalyDetector(keras.Model):
         """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""
         inputs.check_images(images, self.image_shape)
         return self._predict_inner("latents", self._latents, images, batch_size)
+
+    def reconstruct(self, images, batch_size=256):
+        """What the decoder of the anomaly map, D2, makes of images as in `predict`: float32
+        `(n, *image_shape)`, 0 to 255."""
+        inputs.check_images(images, self.image_shape)
+        found = self._predict_inner("reconstruction", self._reconstruction, images, batch_size)
+        return (found + 1) * 127.5
 
     @property
     def threshold(self):

@@ -189,6 +189,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         x = self.preprocessor(images)
         self._latents = self.encoder1(x, training=False)
         self._terms, reconstruction = self.score_terms(x)
+        self._reconstruction = networks.resize(reconstruction, image_shape[:2])
         if self.views:
             view_terms, self._codes = self.view_terms(x)
             self._terms.update(view_terms)
