@@ -159,9 +159,13 @@ def test_train_on_a_folder(run_command, tmp_path, protocol_layout):
         assert metrics["auroc"] is metrics["average_precision"] is metrics["f1"] is None
         assert "no anomalies known" in done.stdout
     else:
-        assert 0 <= metrics["auroc"] <= 1
-    run_command("evaluate.py", f"--run_dir={run}")
-    assert json.loads((run / "evaluation.json").read_text())["auroc"] == metrics["auroc"]
+        assert 0 <= metrics["auroc"] <= 1 and 0 <= metrics["pixel_aupro"] <= 1
+        assert "pixel AUROC" in done.stdout
+    run_command("evaluate.py", f"--run_dir={run}", "--report")
+    again = json.loads((run / "evaluation.json").read_text())
+    for name in {"auroc", "pixel_auroc", "pixel_aupro"} & set(metrics):
+        assert again[name] == metrics[name]
+    assert "pixel AUPRO" in (run / "evaluation.html").read_text() or protocol_layout == "plain"
 
 
 @pytest.mark.parametrize("variant", [slow("autoencoder"), "single_ede", slow("twin_ede")])
