@@ -23,7 +23,7 @@ from ede_keras.client import ScoringClient
 from ede_keras.datasets import list_folder, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_csv, reading
-from ede_keras.folders import NORMAL_NAMES
+from ede_keras.folders import LAYOUTS, NORMAL_NAMES
 from ede_keras.protocols import whole_set
 from ede_keras.runs import TRAIN_AGAIN, load_run, load_split
 
@@ -36,6 +36,8 @@ flags.DEFINE_string(
 flags.DEFINE_string("model_name", "ede", "The server's name of the model, with --server.")
 flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a path.")
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
+flags.DEFINE_enum("layout", None, LAYOUTS, "Of a folder; by default recognised.")
+flags.DEFINE_bool("strict", False, "Refuses a folder with damaged images, left out otherwise.")
 flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
 flags.DEFINE_float("contamination", None, "Share of normal images that may be called anomalous.")
 flags.DEFINE_bool("report", False, "Writes a page to look at, too: curves, images, mistakes.")
@@ -57,18 +59,26 @@ def redecide(model, run_dir, n_val):
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
-def read_set(config, model):
+def read_set(config, model, output_dir):
     """What is to be scored: `(stem of the files to write, folder or None, images, true labels,
-    ids)`; the run's test set, or `--dataset`."""
+    ids)`; the run's test set, or `--dataset`, whose damaged files are listed."""
     if FLAGS.dataset is None:
+        for flag in ("layout", "strict"):
+            if FLAGS[flag].present:
+                raise InputError(f"--{flag} goes with --dataset, a folder; leave it out.")
         split = load_split(config, FLAGS.data_dir, model.image_shape)
         folder = config["dataset_path"]
         return "evaluation", folder, split.x_test, split.y_test, split.test_ids
-    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, model.image_shape, need_labels=False)
+    dataset = load_dataset(
+        FLAGS.dataset, FLAGS.data_dir, model.image_shape, False, FLAGS.strict, FLAGS.layout
+    )
+    command.tell_layout(dataset)
     images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
     if true_labels is None:
         say_unlabelled(dataset.name, repr(config["normal_name"]))
-    return f"evaluation-{dataset.name}", dataset.source, images, true_labels, ids
+    stem = f"evaluation-{dataset.name}"
+    command.write_damaged(output_dir / f"{stem}-damaged.csv", dataset)
+    return stem, dataset.source, images, true_labels, ids
 
 
 def evaluate_run():
@@ -81,8 +91,8 @@ def evaluate_run():
     config, metrics, model = load_run(run_dir)
     command.set_determinism(config["seed"], config["deterministic"])
     model = redecide(model, run_dir, metrics["n_val"])
-    stem, folder, images, true_labels, ids = read_set(config, model)
     output_dir = make_output_dir(run_dir)
+    stem, folder, images, true_labels, ids = read_set(config, model, output_dir)
     scored = command.score_set(model, images)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
     facts |= command.decision(model)
@@ -101,10 +111,11 @@ def evaluate_server():
         raise InputError(
             f"--server scores a folder of images, --dataset=FOLDER. Received: {FLAGS.dataset}"
         )
-    for flag in ("data_dir", "omega1", "contamination", "report"):
+    for flag in ("data_dir", "omega1", "contamination", "report", "strict"):
         if FLAGS[flag].present:
             raise InputError(f"--{flag} goes with a run; leave it out with --server.")
-    dataset = list_folder(FLAGS.dataset)
+    dataset = list_folder(FLAGS.dataset, FLAGS.layout)
+    command.tell_layout(dataset)
     names = dataset.class_names.values()
     normal_name = next((name for name in names if name.lower() in NORMAL_NAMES), "")
     files, true_labels, ids = whole_set(dataset, None, normal_name)

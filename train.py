@@ -22,6 +22,7 @@ from ede_keras.callbacks import CtrlC, EpochCheckpoint, learning_rate_callbacks
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, reading, write_csv
+from ede_keras.folders import LAYOUTS
 from ede_keras.losses import NORMS
 from ede_keras.model import PRETEXTS, SCORES
 from ede_keras.pipeline import make_train_dataset
@@ -37,6 +38,8 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies; nothing else is searched then.")
 flags.DEFINE_string("normal", None, "Label or name of the normal class.")
+flags.DEFINE_enum("layout", None, LAYOUTS, "Of a folder; by default recognised.")
+flags.DEFINE_bool("strict", False, "Refuses a folder with damaged images, left out otherwise.")
 flags.DEFINE_enum("protocol", None, PROTOCOLS, "How to split; by default the data set's own.")
 flags.DEFINE_integer("seed", 0, "Of split, first weights and shuffling.", 0, 2**32 - 1)
 # How.
@@ -152,6 +155,7 @@ def describe(dataset, split, model, training):
         "dataset": dataset.name,
         "dataset_path": None if FLAGS.dataset in BUILT_IN else absolute(FLAGS.dataset),
         "data_dir": FLAGS.data_dir and absolute(FLAGS.data_dir),
+        "layout": FLAGS.layout,
         "protocol": FLAGS.protocol or dataset.default_protocol,
         "normal": split.normal,
         "normal_name": split.normal_name,
@@ -192,7 +196,14 @@ def main(argv):
         raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
     command.set_determinism(FLAGS.seed, FLAGS.deterministic)
     size = FLAGS.image_size
-    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, size and (size, size, None))
+    dataset = load_dataset(
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        size and (size, size, None),
+        strict=FLAGS.strict,
+        layout=FLAGS.layout,
+    )
+    command.tell_layout(dataset)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     model, training = build_model(split.x_train)
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
@@ -206,6 +217,7 @@ def main(argv):
         f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
         f"{len(split.x_test)} to test"
     )
+    command.write_damaged(run.work / "damaged.csv", dataset)
     del dataset  # the split has copies of what it needs
     try:
         finish(*train(model, training, split, run.work), split, run)

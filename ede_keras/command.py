@@ -12,6 +12,7 @@ from ede_keras import diagnosis, masks
 from ede_keras.client import join_batches
 from ede_keras.errors import InputError
 from ede_keras.files import write_csv, write_json
+from ede_keras.folders import LAYOUTS
 from ede_keras.metrics import compute_metrics
 
 SCORING_BATCH_SIZE = 256
@@ -52,6 +53,21 @@ def set_determinism(seed, deterministic):
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def tell_layout(dataset):
+    """Says how a folder is read, in a line."""
+    if dataset.is_folder:
+        print(
+            f"{dataset.name} is read as layout {dataset.layout!r}: {LAYOUTS[dataset.layout]}; "
+            "--layout names another."
+        )
+
+
+def write_damaged(path, dataset):
+    """Lists the damaged files of a folder, if there are any."""
+    if dataset.damaged:
+        write_csv(path, {"path": dataset.damaged})
 
 
 def score_set(model, images):

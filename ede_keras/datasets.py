@@ -1,6 +1,7 @@
 """A name or a path -> one labelled set of images, pixels in 0-255."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from ede_keras import labels, readers, sources
 from ede_keras.errors import InputError
 from ede_keras.folders import find_layout
-from ede_keras.images import all_grey, load_images
+from ede_keras.image_files import all_grey, load_images
 
 _DEFAULT_PROTOCOL = {
     "digits": "split80",
@@ -40,6 +41,8 @@ class Dataset:
         paths_train: Of a folder: file of each image, relative to the folder.
         paths_test: As `paths_train`.
         is_folder: Whether it was read from a folder of images.
+        layout: Of a folder: one of `folders.LAYOUTS`.
+        damaged: Of a folder: files that are left out, for they are no whole images.
         has_names: Whether its classes have names, not numbers alone as in an `.npz` of one's own.
     """
 
@@ -54,6 +57,8 @@ class Dataset:
     paths_train: np.ndarray | None = None
     paths_test: np.ndarray | None = None
     is_folder: bool = False
+    layout: str | None = None
+    damaged: tuple[str, ...] = ()
     has_names: bool = True
 
     @property
@@ -65,7 +70,12 @@ class Dataset:
 
 
 def load_dataset(
-    dataset: str, data_dir: str | None = None, image_shape=None, need_labels=True
+    dataset: str,
+    data_dir: str | None = None,
+    image_shape=None,
+    need_labels: bool = True,
+    strict: bool = False,
+    layout: str | None = None,
 ) -> Dataset:
     """A built-in data set, an `.npz` file or a folder of images.
 
@@ -77,6 +87,9 @@ def load_dataset(
         image_shape: (height, width, channels) of the images of a folder, by default 32 x 32;
             channels None, and by default: one if all files are grey, else three.
         need_labels: Whether an `.npz` file without labels is refused.
+        strict: Whether a folder with damaged images is refused; otherwise they are left out, with
+            a warning.
+        layout: Of a folder, one of `folders.LAYOUTS`; by default recognised.
 
     Returns:
         The images as they were stored: no float copy is made of bytes.
@@ -95,7 +108,7 @@ def load_dataset(
         return _load_built_in(dataset, data_dir)
     path = Path(dataset).expanduser()
     if path.is_dir():
-        return _load_folder(path, image_shape)
+        return _load_folder(path, find_layout(path, layout), image_shape, strict)
     if path.suffix == ".npz" and path.is_file():
         arrays = readers.read_npz(path, need_labels)
         found = np.unique(np.concatenate([arrays[1], arrays[3]])).tolist()
@@ -107,11 +120,14 @@ def load_dataset(
     )
 
 
-def list_folder(folder) -> Dataset:
+def list_folder(folder, layout: str | None = None) -> Dataset:
     """A folder of images as `load_dataset` takes it, undecoded: its `x_train` and `x_test` are
     the files' paths."""
     folder = Path(folder).expanduser()
-    return _read_folder(folder, find_layout(folder), lambda files: np.array(files, object))
+    layout = find_layout(folder, layout)
+    parts = (layout.train, layout.test)
+    paths = (np.array([folder / file for file in part], object) for part in parts)
+    return _build_folder(folder, layout, *paths)
 
 
 def resolve_normal(dataset: Dataset, normal: str | int) -> int:
@@ -191,18 +207,39 @@ def _digits():
     return (x, y, x[:0], y[:0]), "scikit-learn's load_digits"
 
 
-def _load_folder(folder, image_shape):
-    layout = find_layout(folder)
-    files = [folder / file for part in (layout.train, layout.test) for file in part]
+def _load_folder(folder, layout, image_shape, strict):
+    parts = (layout.train, layout.test)
     height, width, channels = image_shape or (*_FOLDER_SIZE, None)
-    image_shape = height, width, channels or (1 if all_grey(files) else 3)
-    return _read_folder(folder, layout, lambda files: load_images(files, image_shape))
+    if channels is None:
+        channels = 1 if all_grey([folder / file for part in parts for file in part]) else 3
+    images, whole, damaged = [], [], []
+    for part in parts:
+        loaded, broken = load_images([folder / file for file in part], (height, width, channels))
+        images.append(loaded[~broken] if broken.any() else loaded)
+        states = list(zip(part, broken, strict=True))
+        whole.append({file: part[file] for file, is_broken in states if not is_broken})
+        damaged += [file for file, is_broken in states if is_broken]
+    if damaged:
+        _tell_damaged(folder, damaged, strict or not any(whole))
+    layout = dataclasses.replace(layout, train=whole[0], test=whole[1])
+    return _build_folder(folder, layout, *images, tuple(damaged))
 
 
-def _read_folder(folder, layout, read):
-    """The data set of a folder whose images `read` makes of a list of paths."""
-    parts = layout.train, layout.test
-    x_train, x_test = (read([folder / file for file in part]) for part in parts)
+def _tell_damaged(folder, damaged, refuse):
+    named = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
+    if refuse:
+        raise InputError(
+            f"Every image in {folder} must be a whole image file; replace or remove these, or "
+            f"leave them out without strict. Received: {len(damaged)} damaged, {named}"
+        )
+    warnings.warn(
+        f"{len(damaged)} images in {folder} are damaged and left out: {named}", stacklevel=4
+    )
+
+
+def _build_folder(folder, layout, x_train, x_test, damaged=()):
+    """The data set of a folder with these images."""
+    parts = (layout.train, layout.test)
     y_train, y_test = (np.array(list(part.values()), np.int64) for part in parts)
     return Dataset(
         folder.resolve().name,
@@ -216,4 +253,6 @@ def _read_folder(folder, layout, read):
         paths_train=np.array(list(layout.train), str),
         paths_test=np.array(list(layout.test), str),
         is_folder=True,
+        layout=layout.name,
+        damaged=damaged,
     )

@@ -4,42 +4,54 @@ import dataclasses
 from pathlib import Path
 
 from ede_keras.errors import InputError
-from ede_keras.images import EXTENSIONS, list_images
+from ede_keras.image_files import EXTENSIONS, list_images
 
 NORMAL_NAMES = ("good", "normal", "0.normal", "ok")
+LAYOUTS = {
+    "split": "train/ and test/, as in MVTec AD and GANomaly",
+    "classes": "a subfolder for each class",
+    "normals": "all images are normal",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The images of a folder, by relative path ("/" between the parts), with their labels."""
+    """The images of a folder, by relative path ("/" between the parts), with their labels; `name`
+    is one of `LAYOUTS`."""
 
+    name: str
     train: dict[str, int]
     test: dict[str, int]
     class_names: dict[int, str]
     default_protocol: str
 
 
-def find_layout(folder) -> Layout:
-    """Recognises one of three layouts.
+def find_layout(folder, name: str | None = None) -> Layout:
+    """Reads one of three layouts.
 
-    - `train/` and `test/` (MVTec, GANomaly): label 0 is the normal class. It is the one subfolder
-      of `train/`, or of several the one named as in `NORMAL_NAMES`, or the images directly in
-      `train/`. The other subfolders of `test/` get the labels 1, 2, ... by name. Anything else
-      beside `train/` and `test/`, such as `ground_truth/`, is ignored.
-    - images directly in the folder, or one subfolder only: all of its images are normal.
-    - several subfolders: a class each, with labels 0, 1, ... by name.
+    - "split": `train/` and `test/` (MVTec, GANomaly): label 0 is the normal class. It is the one
+      subfolder of `train/`, or of several the one named as in `NORMAL_NAMES`, or the images
+      directly in `train/`. The other subfolders of `test/` get the labels 1, 2, ... by name.
+      Anything else beside `train/` and `test/`, such as `ground_truth/`, is ignored.
+    - "normals": images directly in the folder, or one subfolder only: all of its images are
+      normal.
+    - "classes": several subfolders: a class each, with labels 0, 1, ... by name.
 
     Args:
         folder: Path of an existing folder. Files that are no images are ignored.
+        name: Which of them it is; by default recognised by the names of its subfolders.
 
     Returns:
         The layout; files are sorted within a class.
 
     Raises:
-        InputError: No images, or no telling which are normal.
+        InputError: No images, not in this layout, or no telling which are normal.
     """
     folder = Path(folder)
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
+    has_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
+    if name == "split" and not has_parts:
+        raise InputError(f"{folder} must have train/ and test/ for layout 'split'.")
+    if name == "split" or (name is None and has_parts):
         return _split_layout(folder)
     classes = _classes(folder)
     if not classes:
@@ -47,14 +59,18 @@ def find_layout(folder) -> Layout:
             f"{folder} must hold images ({' '.join(EXTENSIONS)}), in it or in its subfolders. "
             f"Received: none"
         )
-    if "" in classes or len(classes) == 1:
-        name = "good" if "" in classes else next(iter(classes))
-        return Layout(
-            {file: 0 for files in classes.values() for file in files}, {}, {0: name}, "split80"
+    if name == "normals" or (name is None and ("" in classes or len(classes) == 1)):
+        normal = next(iter(classes)) if len(classes) == 1 else ""
+        files = {file: 0 for files in classes.values() for file in files}
+        return Layout("normals", files, {}, {0: normal or "good"}, "split80")
+    if "" in classes:
+        raise InputError(
+            f"{folder} must hold its images in subfolders, one a class, for layout 'classes'. "
+            f"Received: {classes[''][0]}"
         )
     names = dict(enumerate(classes))
     train = {file: label for label, name in names.items() for file in classes[name]}
-    return Layout(train, {}, names, "split80")
+    return Layout("classes", train, {}, names, "split80")
 
 
 def _classes(folder, root=None):
@@ -83,7 +99,7 @@ def _split_layout(folder):
         for classes in (train, test)
     ]
     names = {0: normal or "good", **{i: name for name, i in label.items()}}
-    return Layout(*parts, names, "official")
+    return Layout("split", *parts, names, "official")
 
 
 def _normal_name(folder, names):

@@ -1,5 +1,6 @@
 """Where an anomaly is: masks of a folder in MVTec's layout, and how well maps agree with them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 from scipy import ndimage  # comes with scikit-learn
 from sklearn.metrics import auc, roc_auc_score, roc_curve
 
-from ede_keras.images import EXTENSIONS, load_images
+from ede_keras.image_files import EXTENSIONS, load_images
 
 MASKS = "ground_truth"
 # Masks and maps are compared at this height and width, as is usual for MVTec.
@@ -48,15 +49,21 @@ def load_masks(folder, files, true_labels):
         find_mask(folder, file) if label else None
         for file, label in zip(files, true_labels, strict=True)
     ]
-    has_mask = np.array([path is not None for path in found])
-    if not has_mask.any():
+    with_mask = np.flatnonzero([path is not None for path in found])
+    paths = [found[i] for i in with_mask]
+    drawn, damaged = load_images(paths, (SIZE, SIZE, 1))
+    if damaged.any():
+        named = paths[damaged.argmax()]
+        warnings.warn(f"{damaged.sum()} masks are damaged and left out: {named}", stacklevel=2)
+        with_mask, drawn = with_mask[~damaged], drawn[~damaged]
+    if not len(with_mask):
         return None
-    known = has_mask | (np.asarray(true_labels) == 0)
-    masks = np.zeros((known.sum(), SIZE, SIZE), bool)
+    masks = np.zeros((len(found), SIZE, SIZE), bool)
     # Rounded to the nearer, so that what is half an anomaly is one.
-    drawn = load_images([path for path in found if path], (SIZE, SIZE, 1))[..., 0] > 127
-    masks[has_mask[known]] = drawn
-    return masks, known
+    masks[with_mask] = drawn[..., 0] > 127
+    known = np.asarray(true_labels) == 0
+    known[with_mask] = True
+    return masks[known], known
 
 
 def compare_maps(maps, masks):

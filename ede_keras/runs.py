@@ -141,5 +141,6 @@ def load_split(config, data_dir, image_shape):
             f"score all that are in their new place by --dataset. Received: no {path}"
         )
     dataset = path or config["dataset"]
-    dataset = load_dataset(dataset, data_dir or config["data_dir"], image_shape)
+    data_dir = data_dir or config["data_dir"]
+    dataset = load_dataset(dataset, data_dir, image_shape, layout=config.get("layout"))
     return make_split(dataset, config["protocol"], config["normal"], config["seed"])

@@ -19,7 +19,7 @@ from commands import ROOT
 from ede_keras import EDE
 from ede_keras.client import ScoringClient
 from ede_keras.errors import InputError
-from ede_keras.images import load_images
+from ede_keras.image_files import load_images
 
 
 @contextlib.contextmanager
@@ -87,7 +87,7 @@ def test_arrays_score_as_in_predict(client, model, pixels):
 
 def test_files_and_their_contents_score_as_the_loader_decodes_them(client, model, files):
     paths = sorted(files.rglob("*.png"))
-    wanted = model.predict(load_images(paths, (8, 8, 1)), verbose=0)["score"]
+    wanted = model.predict(load_images(paths, (8, 8, 1))[0], verbose=0)["score"]
     np.testing.assert_allclose(client.score(paths)["score"], wanted, rtol=1e-4)
     np.testing.assert_allclose(client.score([str(p) for p in paths])["score"], wanted, rtol=1e-4)
     contents = [path.read_bytes() for path in paths]
@@ -197,7 +197,7 @@ def test_evaluate_by_a_server(run_command, addresses, files, model, tmp_path):
         assert rows[0] == "path,true_label,score,label"
         path, true_label, score, _ = rows[1].split(",")
         assert (path, true_label) == ("test/dent/3.png", "1")
-        decoded = load_images([files / path], (8, 8, 1))
+        decoded, _ = load_images([files / path], (8, 8, 1))
         wanted = model.predict(decoded, verbose=0)["score"][0]
         assert float(score) == pytest.approx(wanted, rel=1e-4)
 

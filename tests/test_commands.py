@@ -147,10 +147,14 @@ def test_evaluate_scores_arrays_without_labels(run_dir, run_command, tmp_path):
 
 @pytest.mark.parametrize("protocol_layout", [slow("mvtec"), slow("plain")])
 def test_train_on_a_folder(run_command, tmp_path, protocol_layout):
-    write_folder(tmp_path / "parts", protocol_layout, n=12, size=20)
+    folder = write_folder(tmp_path / "parts", protocol_layout, n=12, size=20)
+    damaged = next(path for path in sorted(folder.rglob("011.png")) if "truth" not in str(path))
+    damaged.write_bytes(b"no image")
     flags = (f"--dataset={tmp_path / 'parts'}", f"--output_dir={tmp_path / 'runs'}")
     done = run_command("train.py", *flags, *SMALL)
     run = tmp_path / "runs" / "parts" / "good" / "0"
+    assert "1 images in" in done.stderr and "is read as layout" in done.stdout
+    assert read_rows(run / "damaged.csv") == [{"path": damaged.relative_to(folder).as_posix()}]
     config = json.loads((run / "config.json").read_text())
     assert config["normal"] == "good" and config["image_shape"][:2] == [32, 32]
     metrics = json.loads((run / "metrics.json").read_text())

@@ -89,7 +89,7 @@ def test_class_named_train(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], r"must hold images \(.png .jpg .jpeg .bmp .gif\).*Received: none"),
+        ([], r"must hold images \(.png .jpg .jpeg .bmp .gif .tif .tiff .webp\).*Received: none"),
         (["a.txt", ".hidden.png"], "must hold images"),
         (["train/x.txt", "test/good/a.png"], "train must hold normal .*Received: no images"),
         (["train/a/a.png", "train/b/b.png", "test/a/c.png"], r"Received: \['a', 'b'\]"),
@@ -141,8 +141,33 @@ def test_folder_in_the_shape_of_a_model(tmp_path):
     assert load_dataset(str(tmp_path), image_shape=(40, 48, 1)).x_train.shape == (3, 40, 48, 1)
 
 
-def test_folder_with_an_unreadable_image(tmp_path):
+def test_a_damaged_image_is_left_out_or_refused(tmp_path):
     folder = write_folder(tmp_path, "mvtec", n=2)
     (folder / "test/hole/001.png").write_bytes(b"oops")
-    with pytest.raises(InputError, match="test/hole/001.png"):
+    with pytest.raises(InputError, match="1 damaged, test/hole/001.png"):
+        load_dataset(str(folder), strict=True)
+    with pytest.warns(UserWarning, match="1 images in .* left out: test/hole/001.png"):
+        dataset = load_dataset(str(folder))
+    assert dataset.damaged == ("test/hole/001.png",)
+    assert len(dataset.x_test) == len(dataset.y_test) == len(dataset.paths_test) == 5
+    assert "test/hole/001.png" not in dataset.paths_test
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"oops")
+    with pytest.raises(InputError, match="8 damaged"):
         load_dataset(str(folder))
+
+
+def test_a_layout_by_name(tmp_path):
+    write_folder(tmp_path, "mvtec", n=1)
+    assert find_layout(tmp_path).name == "split"
+    classes = find_layout(tmp_path, "classes")
+    assert classes.class_names == {0: "ground_truth", 1: "test", 2: "train"}
+    normals = find_layout(tmp_path / "test", "normals")
+    assert normals.class_names == {0: "good"} and len(normals.train) == 3
+    assert set(normals.train.values()) == {0}
+    with pytest.raises(InputError, match="must have train/ and test/"):
+        find_layout(tmp_path / "test", "split")
+    touch(tmp_path, "a.png")
+    with pytest.raises(InputError, match="for layout 'classes'. Received: a.png"):
+        find_layout(tmp_path, "classes")
+    assert load_dataset(str(tmp_path / "test"), layout="normals").layout == "normals"

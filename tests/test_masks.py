@@ -88,5 +88,10 @@ def test_masks_of_a_folder(tmp_path):
     assert drawn.shape == (3, SIZE, SIZE) and not drawn[0].any()
     for found in drawn[1:]:
         assert found[: SIZE // 2].all() and not found[SIZE // 2 :].any()
+    (tmp_path / "ground_truth/crack/000_mask.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 masks are damaged and left out: .*000_mask.png"):
+        drawn, known = masks.load_masks(tmp_path, files, np.array([0, 1, 1, 1]))
+    np.testing.assert_array_equal(known, [True, False, False, True])
+    assert len(drawn) == 2
     assert masks.load_masks(tmp_path, files[:1], np.array([0])) is None
     assert masks.find_mask(tmp_path, "train/crack/000.png") is None

@@ -55,7 +55,7 @@ def test_wrong_data_is_one_line(run_command, tmp_path, fault):
         write_npz(dataset, x_train=np.full((4, 8, 8, 1), np.nan, "float32"))
     if fault == "torn.npz":
         dataset.write_bytes(dataset.read_bytes()[:100])
-    flags = (f"--dataset={dataset}", "--normal=0", f"--output_dir={tmp_path / 'runs'}")
+    flags = (f"--dataset={dataset}", "--normal=0", f"--output_dir={tmp_path / 'runs'}", "--strict")
     done = run_command("train.py", *flags, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert ("finite" if fault == "nan.npz" else fault) in done.stderr

@@ -1,0 +1,136 @@
+"""Image files of a folder -> arrays, each decoded as `images.decode_image` does.
+
+Beside it, what a file alone knows and an encoded image in a request does not: a JPEG is turned
+upright as its EXIF data say, and TIFF and WebP are read by Pillow.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ede_keras import exif, images, other_formats
+from ede_keras.errors import InputError
+
+JPEG = (".jpg", ".jpeg")
+EXTENSIONS = (".png", *JPEG, ".bmp", ".gif", *other_formats.EXTENSIONS)
+# Of a JPEG: its EXIF data stand at the beginning and have at most 64 KiB.
+_HEADER = 2**17
+
+
+def list_images(folder) -> list[Path]:
+    """All image files under a folder, sorted by path; hidden files and folders are skipped.
+
+    Args:
+        folder: Searched with all its subfolders, but not through links to folders.
+
+    Returns:
+        The files whose extension is one of `EXTENSIONS`, in upper or lower case.
+
+    Raises:
+        InputError: Names the folder that cannot be read.
+    """
+
+    def refuse(error):  # os.walk by itself leaves such a folder out
+        raise InputError(
+            f"Every folder of images must be readable; give read permission to this one. "
+            f"Received: {error.filename} ({error.strerror})"
+        ) from error
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in files
+            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def load_images(paths, image_shape):
+    """Image files as one array, decoded in parallel.
+
+    Args:
+        paths: The files.
+        image_shape: (height, width, channels), channels 1 or 3.
+
+    Returns:
+        `(images, damaged)`: uint8 `(n, height, width, channels)`, in the order of `paths`, and
+        bool `(n,)`, true for files that are no whole images, whose pixels are 0.
+
+    Raises:
+        InputError: Names the file that may not be read; or Pillow is needed and missing.
+    """
+    *size, channels = image_shape
+    turns = [_read_orientation(path) for path in paths]
+    sizes = [size[::-1] if exif.is_sideways(turn) else size for turn in turns]
+    loaded = np.zeros((len(paths), *image_shape), np.uint8)
+    damaged = np.zeros(len(paths), bool)
+    decoded = _map_files(
+        paths, lambda data, size: images.decode_to_size(data, size, channels), sizes
+    )
+    for i, image in enumerate(decoded):
+        if image is None:
+            damaged[i] = True
+        else:
+            loaded[i] = exif.turn_upright(image, turns[i])
+    return loaded, damaged
+
+
+def all_grey(paths) -> bool:
+    """Whether all files are single-channel images; stops at the first that is not.
+
+    Args:
+        paths: The files; damaged ones are not counted.
+
+    Returns:
+        True or False; an alpha channel does not count.
+
+    Raises:
+        InputError: As `load_images`.
+    """
+    channels = _map_files(paths, lambda data: tf.shape(images.decode_pixels(data))[-1])
+    return all(n is None or n < 3 for n in channels)
+
+
+def _read_orientation(path):
+    if not str(path).lower().endswith(JPEG) or not os.access(path, os.R_OK):
+        return 1
+    with open(path, "rb") as file:
+        return exif.read_orientation(file.read(_HEADER))
+
+
+def _map_files(paths, function, *columns):
+    """Yields function(content, *columns' values) of each file in order, None of a damaged one."""
+    if not len(paths):  # TensorFlow cannot infer the type of an empty list
+        return
+    names = [os.fsencode(path) for path in paths]  # file names need not be valid UTF-8
+    is_other = [str(path).lower().endswith(other_formats.EXTENSIONS) for path in paths]
+    if any(is_other):
+        other_formats.import_pillow()
+
+    def read(name, is_other):
+        return tf.cond(
+            is_other, lambda: other_formats.read_in_graph(name), lambda: tf.io.read_file(name)
+        )
+
+    def process(name, is_other_format, *values):
+        # Without other formats no Python in the graph, which would read one file at a time.
+        content = read(name, is_other_format) if any(is_other) else tf.io.read_file(name)
+        return function(content, *values)
+
+    elements = tf.data.Dataset.from_tensor_slices((names, is_other, *columns))
+    results = elements.map(process, num_parallel_calls=tf.data.AUTOTUNE)
+    results = results.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    for path in paths:
+        try:
+            yield next(results)
+        except tf.errors.OpError as error:
+            if os.path.exists(path) and not os.access(path, os.R_OK):
+                raise InputError(
+                    "Every image must be readable; give read permission to this one. "
+                    f"Received: {path}"
+                ) from error
+            yield None
