@@ -23,6 +23,7 @@ from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, reading, write_csv
 from ede_keras.folders import LAYOUTS
+from ede_keras.live_view import LiveView
 from ede_keras.losses import NORMS
 from ede_keras.model import PRETEXTS, SCORES
 from ede_keras.pipeline import make_train_dataset
@@ -88,6 +89,7 @@ RECIPE_FLAGS = (
     flags.DEFINE_integer("memory_size", None, "Normal codes remembered, at most.", lower_bound=1),
 )
 FLAGS = flags.FLAGS
+SHOWN_IN_LOGS = 256
 
 
 def build_model(x_train):
@@ -106,11 +108,12 @@ def build_model(x_train):
     return model, training
 
 
-def build_callbacks(training, work, *callbacks):
+def build_callbacks(training, work, x_val, *callbacks):
     # The rate before the checkpoint, whose history is to name it.
     callbacks = [*learning_rate_callbacks(training), *callbacks]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(work / "logs", write_graph=False))
+        callbacks.append(LiveView(work / "logs" / "view", x_val[:SHOWN_IN_LOGS]))
     else:
         print("No TensorBoard logs: pip install 'ede-keras[tensorboard]' for them.")
     return callbacks
@@ -137,7 +140,7 @@ def train(model, training, split, work):
             initial_epoch=initial_epoch,
             epochs=training["epochs"],
             validation_data=split.x_val,
-            callbacks=build_callbacks(training, work, checkpoint, ctrl_c),
+            callbacks=build_callbacks(training, work, split.x_val, checkpoint, ctrl_c),
             verbose=1 if sys.stdout.isatty() else 2,
         )
     return model, checkpoint.seconds

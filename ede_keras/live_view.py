@@ -1,0 +1,51 @@
+"""What a training sees, for TensorBoard."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+N_SHOWN = 8
+
+
+class LiveView(keras.callbacks.Callback):
+    """Adds to TensorBoard's losses the weight of phase 1, how the terms of the score of held-out
+    normal images are spread, and pictures: of each image x, x1, x2, x2' and |x - x2|, in a row
+    (a variant of fewer networks has fewer).
+
+    Needs the package tensorboard.
+
+    Args:
+        log_dir: Folder of the logs.
+        images: Held-out normal images as `fit` takes them; of the pictures the first ones.
+        every: Epochs from one picture and spread to the next.
+    """
+
+    def __init__(self, log_dir, images, every=2):
+        super().__init__()
+        self.writer = tf.summary.create_file_writer(str(log_dir))
+        self.images = images
+        self.every = every
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self.writer.as_default(step=epoch):
+            tf.summary.scalar("phase_weight", self.model.phase_weight)
+            if epoch % self.every == 0:
+                for name, term in self.model.compute_terms(self.images).items():
+                    if term.any():  # distances to normal codes are 0 before `calibrate`
+                        tf.summary.histogram(f"held_out/{name}", term)
+                tf.summary.image("regenerated", draw_grid(self.model, self.images[:N_SHOWN]))
+        self.writer.flush()
+
+
+def draw_grid(model, images):
+    """The pictures of images in rows, float32 `(1, height, width, channels)` in [0, 1]."""
+    x = model.preprocessor(images)
+    z = model.encoder1(x, training=False)
+    columns = [x, *(decoder(z, training=False) for decoder in model.decoders)]
+    if len(model.decoders) == 2:
+        columns.append(model.decoder1(model.encoder2(columns[2], training=False), training=False))
+    shown = columns[2] if len(model.decoders) == 2 else columns[1]
+    cells = [(np.asarray(column) + 1) / 2 for column in columns]
+    cells.append(np.abs(np.asarray(x - shown)) / 2)
+    rows = np.concatenate(cells, axis=2)
+    return np.concatenate(rows, axis=0)[None]
