@@ -70,7 +70,13 @@ def read_set(config, model, output_dir):
         folder = config["dataset_path"]
         return "evaluation", folder, split.x_test, split.y_test, split.test_ids
     dataset = load_dataset(
-        FLAGS.dataset, FLAGS.data_dir, model.image_shape, False, FLAGS.strict, FLAGS.layout
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        model.image_shape,
+        need_labels=False,
+        strict=FLAGS.strict,
+        layout=FLAGS.layout,
+        verbose=command.bars(),
     )
     command.tell_layout(dataset)
     images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])

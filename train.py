@@ -141,7 +141,7 @@ def train(model, training, split, work):
             epochs=training["epochs"],
             validation_data=split.x_val,
             callbacks=build_callbacks(training, work, split.x_val, checkpoint, ctrl_c),
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=1 if command.bars() else 2 * (FLAGS.verbosity > command.QUIET),
         )
     return model, checkpoint.seconds
 
@@ -174,7 +174,7 @@ def describe(dataset, split, model, training):
 
 def finish(model, train_seconds, split, run):
     """Calibrates, scores the test set and puts the run into its place."""
-    terms = model.calibrate(split.x_train, held_out=split.x_val)
+    terms = model.calibrate(split.x_train, held_out=split.x_val, verbose=command.bars())
     write_csv(run.work / "calibration.csv", terms)
     model.save(run.work / MODEL)
     counts = {"n_train": len(split.x_train), "n_val": len(split.x_val)}
@@ -205,6 +205,7 @@ def main(argv):
         size and (size, size, None),
         strict=FLAGS.strict,
         layout=FLAGS.layout,
+        verbose=command.bars(),
     )
     command.tell_layout(dataset)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)

@@ -6,7 +6,7 @@ import warnings
 
 import keras
 import tensorflow as tf
-from absl import app
+from absl import app, flags
 
 from ede_keras import diagnosis, masks
 from ede_keras.client import join_batches
@@ -15,6 +15,8 @@ from ede_keras.files import write_csv, write_json
 from ede_keras.folders import LAYOUTS
 from ede_keras.metrics import compute_metrics
 
+FLAGS = flags.FLAGS
+QUIET = -2  # of absl's --verbosity, and below
 SCORING_BATCH_SIZE = 256
 # Metrics and their names in the table; those of pixels where there are masks.
 SHOWN = {
@@ -48,6 +50,11 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     print(f"Warning: {message}", file=sys.stderr)
 
 
+def bars():
+    """`verbose` for what may take long: 1 shows how far it is; not in a file, and not if quiet."""
+    return int(sys.stdout.isatty() and FLAGS.verbosity > QUIET)
+
+
 def set_determinism(seed, deterministic):
     """Seeds every generator; if `deterministic`, the same run gives the same bits on a CPU."""
     keras.utils.set_random_seed(seed)
@@ -78,7 +85,8 @@ def score_set(model, images):
     """
     model.compute_terms(images[:SCORING_BATCH_SIZE], SCORING_BATCH_SIZE)
     began = time.perf_counter()
-    scores, labels = model.combine_terms(model.compute_terms(images, SCORING_BATCH_SIZE))
+    terms = model.compute_terms(images, SCORING_BATCH_SIZE, bars())
+    scores, labels = model.combine_terms(terms)
     seconds = time.perf_counter() - began
     return scores, labels, round(len(images) / seconds, 1)
 
@@ -101,7 +109,7 @@ def score_maps(model, images, true_labels, files, folder):
     if found is None:
         return {}
     drawn, known = found
-    scored = model.predict(images[known], batch_size=SCORING_BATCH_SIZE, verbose=0)
+    scored = model.predict(images[known], batch_size=SCORING_BATCH_SIZE, verbose=bars())
     return masks.compare_maps(scored["anomaly_map"], drawn)
 
 
@@ -113,7 +121,7 @@ def has_paths(ids):
 def score_by_server(client, files):
     """Lets a server score image files, with a bar of how far it is; returns as `score_set`, and
     the server's threshold."""
-    progress = keras.utils.Progbar(len(files), unit_name="image")
+    progress = keras.utils.Progbar(len(files), verbose=bars(), unit_name="image")
     began = time.perf_counter()
     batches = []
     for batch in client.score_batches(files):

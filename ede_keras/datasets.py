@@ -76,6 +76,7 @@ def load_dataset(
     need_labels: bool = True,
     strict: bool = False,
     layout: str | None = None,
+    verbose: int = 0,
 ) -> Dataset:
     """A built-in data set, an `.npz` file or a folder of images.
 
@@ -90,6 +91,7 @@ def load_dataset(
         strict: Whether a folder with damaged images is refused; otherwise they are left out, with
             a warning.
         layout: Of a folder, one of `folders.LAYOUTS`; by default recognised.
+        verbose: 1 shows how far the reading of a folder is.
 
     Returns:
         The images as they were stored: no float copy is made of bytes.
@@ -108,7 +110,7 @@ def load_dataset(
         return _load_built_in(dataset, data_dir)
     path = Path(dataset).expanduser()
     if path.is_dir():
-        return _load_folder(path, find_layout(path, layout), image_shape, strict)
+        return _load_folder(path, find_layout(path, layout), image_shape, strict, verbose)
     if path.suffix == ".npz" and path.is_file():
         arrays = readers.read_npz(path, need_labels)
         found = np.unique(np.concatenate([arrays[1], arrays[3]])).tolist()
@@ -207,14 +209,15 @@ def _digits():
     return (x, y, x[:0], y[:0]), "scikit-learn's load_digits"
 
 
-def _load_folder(folder, layout, image_shape, strict):
+def _load_folder(folder, layout, image_shape, strict, verbose):
     parts = (layout.train, layout.test)
     height, width, channels = image_shape or (*_FOLDER_SIZE, None)
     if channels is None:
         channels = 1 if all_grey([folder / file for part in parts for file in part]) else 3
     images, whole, damaged = [], [], []
     for part in parts:
-        loaded, broken = load_images([folder / file for file in part], (height, width, channels))
+        paths = [folder / file for file in part]
+        loaded, broken = load_images(paths, (height, width, channels), verbose)
         images.append(loaded[~broken] if broken.any() else loaded)
         states = list(zip(part, broken, strict=True))
         whole.append({file: part[file] for file, is_broken in states if not is_broken})

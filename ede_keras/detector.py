@@ -61,22 +61,23 @@ class AnomalyDetector(keras.Model):
                 "`model.set_threshold(value)` before the export. Received: threshold=inf"
             )
 
-    def compute_terms(self, images, batch_size=256):
+    def compute_terms(self, images, batch_size=256, verbose=0):
         """The terms of the score of every image, by name.
 
         Args:
             images: As `predict` takes them.
             batch_size: Images in a batch.
+            verbose: 1 shows how far it is, as in `predict`.
 
         Returns:
             A dict of float32 arrays `(n,)`; `combine_terms` makes scores of them.
         """
-        return self._terms_and_latents(images, batch_size)[0]
+        return self._terms_and_latents(images, batch_size, verbose)[0]
 
-    def _terms_and_latents(self, images, batch_size=256):
+    def _terms_and_latents(self, images, batch_size=256, verbose=0):
         inputs.check_images(images, self.image_shape)
         outputs = {"terms": self._terms, "latents": self._latents}
-        found = self._predict_inner("terms", outputs, images, batch_size)
+        found = self._predict_inner("terms", outputs, images, batch_size, verbose)
         terms = {name: found["terms"][name] for name in self._terms}  # Keras sorts them
         return terms, found["latents"]
 
@@ -90,7 +91,7 @@ class AnomalyDetector(keras.Model):
         score, label = self.anomaly_score([terms[name] for name in self._terms])
         return np.asarray(score), np.asarray(label)
 
-    def _predict_inner(self, part, outputs, images, batch_size):
+    def _predict_inner(self, part, outputs, images, batch_size, verbose=0):
         """Tensors of the functional graph for every image; `part` is their name."""
         if part not in self._predictors:
             model = keras.Model(inputs=self.inputs, outputs=outputs)
@@ -98,7 +99,7 @@ class AnomalyDetector(keras.Model):
             # Kept, for each one is traced anew. The method alone: Keras would take the model
             # itself for a layer and save it.
             self._predictors[part] = model.predict
-        return self._predictors[part](images, batch_size, verbose=0)
+        return self._predictors[part](images, batch_size, verbose=verbose)
 
     def redecide(self, held_out_terms, omega1=None, contamination=None):
         """Builds the same detector with another decision, without training or images.
@@ -128,7 +129,7 @@ class AnomalyDetector(keras.Model):
         )
         return model
 
-    def calibrate(self, train_normals, held_out=None):
+    def calibrate(self, train_normals, held_out=None, verbose=0):
         """Learns from normal images what scores are common; needs no anomaly.
 
         Sets the threshold, and before it, in a model with a pretext, the memory of normal codes
@@ -140,6 +141,7 @@ class AnomalyDetector(keras.Model):
             held_out: Normal images that were not trained on, on which scale and threshold are
                 set. Without it a fifth of `train_normals`, always the same one, is taken for it;
                 if the model was trained on that fifth, the threshold comes out low.
+            verbose: As in `compute_terms`.
 
         Returns:
             The terms of the score of every held-out image, as `compute_terms` gives them.
@@ -147,8 +149,8 @@ class AnomalyDetector(keras.Model):
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
         if self.views:
-            self._remember(train_normals)
-        terms, latents = self._terms_and_latents(held_out)
+            self._remember(train_normals, verbose)
+        terms, latents = self._terms_and_latents(held_out, verbose=verbose)
         if self.views:
             self.anomaly_score.fit(list(terms.values()), self.views.trust(terms))
         scores, _ = self.combine_terms(terms)
@@ -170,7 +172,7 @@ class AnomalyDetector(keras.Model):
         aside[order[: max(len(order) // 5, 1)]] = True
         return train_normals[~aside], train_normals[aside]
 
-    def _remember(self, train_normals):
+    def _remember(self, train_normals, verbose):
         """Shows the pretext the codes of normal images, no more than it remembers."""
         inputs.check_images(train_normals, self.image_shape)
         if hasattr(train_normals, "__array__"):
@@ -182,7 +184,7 @@ class AnomalyDetector(keras.Model):
                     "Expected at least 2 normal images to remember, and others held out. "
                     f"Received: {len(train_normals)}"
                 )
-        codes = self._predict_inner("codes", self._codes, train_normals, batch_size=32)
+        codes = self._predict_inner("codes", self._codes, train_normals, 32, verbose)
         # Else training has diverged: `calibrate` says so of the held-out images.
         if all(np.isfinite(part).all() for part in codes.values()):
             self.views.remember(codes)

@@ -7,6 +7,7 @@ upright as its EXIF data say, and TIFF and WebP are read by Pillow.
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -49,12 +50,13 @@ def list_images(folder) -> list[Path]:
     return sorted(found)
 
 
-def load_images(paths, image_shape):
+def load_images(paths, image_shape, verbose=0):
     """Image files as one array, decoded in parallel.
 
     Args:
         paths: The files.
         image_shape: (height, width, channels), channels 1 or 3.
+        verbose: 1 shows how far it is.
 
     Returns:
         `(images, damaged)`: uint8 `(n, height, width, channels)`, in the order of `paths`, and
@@ -71,11 +73,13 @@ def load_images(paths, image_shape):
     decoded = _map_files(
         paths, lambda data, size: images.decode_to_size(data, size, channels), sizes
     )
+    progress = keras.utils.Progbar(len(paths), verbose=verbose, unit_name="image")
     for i, image in enumerate(decoded):
         if image is None:
             damaged[i] = True
         else:
             loaded[i] = exif.turn_upright(image, turns[i])
+        progress.add(1)
     return loaded, damaged
 
 

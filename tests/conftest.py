@@ -1,7 +1,9 @@
 """What the tests share: seeds, small images, a small model, the commands."""
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -77,6 +79,26 @@ def run_python():
         return done
 
     return run_python
+
+
+@pytest.fixture
+def run_in_terminal():
+    """Runs Python on the arguments as in a terminal; returns all that it shows."""
+
+    def run_in_terminal(*arguments):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+        assert process.wait(timeout=600) == 0, shown.decode()
+        return shown.decode()
+
+    return run_in_terminal
 
 
 @pytest.fixture

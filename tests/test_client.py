@@ -189,7 +189,7 @@ def test_evaluate_by_a_server(run_command, addresses, files, model, tmp_path):
         output_dir = tmp_path / kind
         flags = (f"--server={address}", "--model_name=parts", f"--dataset={files}")
         done = run_command("evaluate.py", *flags, f"--output_dir={output_dir}")
-        assert "AUROC" in done.stdout and "4/4" in done.stdout
+        assert "AUROC" in done.stdout and "4/4" not in done.stdout
         metrics = json.loads((output_dir / f"evaluation-{files.name}.json").read_text())
         assert metrics["n_test"] == 4 and metrics["n_anomalous"] == 2
         assert metrics["threshold"] == pytest.approx(model.threshold)
