@@ -97,6 +97,11 @@ def build_model(x_train):
     image_shape = x_train.shape[1:]
     overrides = {flag.name: flag.value for flag in RECIPE_FLAGS if flag.value is not None}
     arguments, training = recipes.get_recipe(FLAGS.recipe, image_shape, **overrides)
+    if arguments.get("pretext", "none") != "none" and len(x_train) < 2:
+        raise InputError(
+            "Expected at least 2 normal images to train on, which the pretext's terms compare "
+            f"others with: add images, or use --pretext=none. Received: {len(x_train)}"
+        )
     if "memory_size" in arguments:
         # Places without a code of their own would make a small set's model large and slow.
         arguments["memory_size"] = min(arguments["memory_size"], len(x_train))

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import keras
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
 from ede_keras.files import read_json, reading, write_json
@@ -44,8 +49,11 @@ class RunFolder:
             "new"; "resumed"; or "finished", where `resume` found nothing left to do.
 
         Raises:
-            InputError: An unfinished run, or a run of another config, is in the way.
+            InputError: An unfinished run, a run of another config, or another process is in the
+                way.
         """
+        if (self.work / CONFIG).exists():
+            self._lock()
         self._recover()
         if overwrite:
             shutil.rmtree(self.work, ignore_errors=True)
@@ -63,7 +71,22 @@ class RunFolder:
                 return "finished"
         self.work.mkdir(parents=True)
         write_json(self.work / CONFIG, self.config)
+        self._lock()
         return "new"
+
+    def _lock(self):
+        """Keeps other processes out of the working folder until this one ends, however it ends."""
+        if fcntl is None:
+            return
+        # Stays open: a closed file is no longer locked.
+        config = os.open(self.work / CONFIG, os.O_RDWR)
+        try:
+            fcntl.lockf(config, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise InputError(
+                f"Another process is training in {self.work}. Wait for its end, or choose another "
+                "--output_dir."
+            ) from error
 
     def finish(self):
         """Puts the finished run into its place, and the one before it away."""

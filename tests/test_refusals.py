@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import flags_of, slow
+from commands import SMALL, flags_of, slow
 from makers import make_arrays, write_folder, write_npz
 
 
@@ -66,6 +66,18 @@ def test_a_models_name_without_a_server(run_command, tmp_path):
     flags = (f"--run_dir={tmp_path}", "--model_name=parts")
     done = run_command("evaluate.py", *flags, check=False)
     assert done.returncode == 1 and "--model_name goes with --server" in done.stderr
+
+
+@pytest.mark.parametrize("n", [1, slow(2), 3])
+def test_a_class_of_few_images(run_command, tmp_path, n):
+    """Refused before anything is trained; without the pretext two are enough."""
+    folder = write_folder(tmp_path / "parts", "plain", n=n, size=8)
+    flags = (f"--dataset={folder}", f"--output_dir={tmp_path / 'runs'}", *SMALL)
+    done = run_command("train.py", *flags, check=False)
+    assert done.returncode == 1 and "at least 2" in done.stderr and "Epoch" not in done.stdout
+    assert not (tmp_path / "runs").exists()
+    if n == 3:
+        run_command("train.py", *flags, "--pretext=none")
 
 
 def test_evaluate_needs_a_finished_run(run_command, tmp_path):

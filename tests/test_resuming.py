@@ -24,8 +24,8 @@ def assert_same_weights(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def kill_in_epoch(n, flags, how):
-    """Starts a training and kills it while it trains epoch n + 1."""
+def kill_in_epoch(n, flags, how, meanwhile=lambda: None):
+    """Starts a training and kills it while it trains epoch n + 1, after `meanwhile`."""
     work = Path(next(f for f in flags if "output_dir" in f).split("=")[1]) / "digits/2/0.unfinished"
     process = subprocess.Popen(
         [sys.executable, "train.py", *flags],
@@ -41,6 +41,7 @@ def kill_in_epoch(n, flags, how):
     while not (history.exists() and len(history.read_text().splitlines()) > n):
         assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
         time.sleep(0.02)
+    meanwhile()
     process.send_signal(how)
     return process.communicate()[0], process.returncode
 
@@ -57,6 +58,21 @@ def test_killed_and_resumed_is_as_never_killed(run_command, run_dir, tmp_path):
     assert (broken / "scores.csv").read_bytes() == (run_dir / "scores.csv").read_bytes()
     assert len(read_rows(broken / "checkpoints" / "history.csv")) == 3
     assert "nothing is left" in run_command("train.py", *flags, "--resume").stdout
+
+
+@pytest.mark.slow
+def test_two_processes_in_one_folder(run_command, tmp_path):
+    """The second is refused whatever it wants; when the first is gone it may go on."""
+    flags = flags_of(tmp_path, "--epochs=300")
+
+    def refused():
+        for more in ((), ("--resume",), ("--overwrite",)):
+            done = run_command("train.py", *flags, *more, check=False)
+            assert done.returncode == 1 and "Another process is training" in done.stderr
+
+    kill_in_epoch(1, flags, signal.SIGKILL, meanwhile=refused)
+    flags = flags_of(tmp_path, "--epochs=2")
+    run_command("train.py", *flags, "--overwrite")
 
 
 @pytest.mark.slow
