@@ -1,14 +1,16 @@
 """Runs the commands in forks of one process that has TensorFlow imported: seconds, not imports.
 
-Reads one JSON object a line, `{"arguments", "cwd", "stdout", "stderr"}` (the last two are files to
-write); answers each by its exit code. Nothing of TensorFlow may run in the parent, whose threads a
-fork would lose.
+Reads one JSON object a line, `{"arguments", "cwd", "stdout", "stderr", "kill_after"}`: the streams
+are files to write, and after those seconds, if not null, the command is killed. Answers each by its
+exit code. Nothing of TensorFlow may run in the parent, whose threads a fork would lose.
 """
 
 import json
 import os
 import runpy
+import signal
 import sys
+import time
 
 import sklearn.datasets  # noqa: F401
 
@@ -31,9 +33,14 @@ def run(arguments, cwd, stdout, stderr):
 
 
 for line in sys.stdin:
+    command = json.loads(line)
+    kill_after = command.pop("kill_after")
     child = os.fork()
     if not child:
         os.close(0)
-        run(**json.loads(line))
+        run(**command)
         sys.exit()
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

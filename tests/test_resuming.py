@@ -1,6 +1,7 @@
 """A training that is killed, stopped or repeated ends as one that was not."""
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -58,6 +59,48 @@ def test_killed_and_resumed_is_as_never_killed(run_command, run_dir, tmp_path):
     assert (broken / "scores.csv").read_bytes() == (run_dir / "scores.csv").read_bytes()
     assert len(read_rows(broken / "checkpoints" / "history.csv")) == 3
     assert "nothing is left" in run_command("train.py", *flags, "--resume").stdout
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(run_command, tmp_path):
+    """Of starting, training, saving, calibrating and scoring, ten times; then `--resume`."""
+    began = time.monotonic()
+    run_command("train.py", *flags_of(tmp_path / "whole"))
+    seconds = time.monotonic() - began
+    whole = (tmp_path / "whole/digits/2/0/scores.csv").read_bytes()
+    left = set()
+    for i, share in enumerate(np.random.default_rng(0).uniform(0.1, 1, 10)):
+        flags = flags_of(tmp_path / str(i))
+        done = run_command("train.py", *flags, check=False, kill_after=share * seconds)
+        folder = tmp_path / str(i) / "digits/2"
+        left |= {path.name for path in folder.glob("*")} if folder.exists() else {"nothing"}
+        assert done.returncode in (0, -signal.SIGKILL)
+        run_command("train.py", *flags, "--resume")
+        assert (folder / "0/scores.csv").read_bytes() == whole
+        assert os.listdir(folder) == ["0"]
+        assert not [path for path in folder.rglob(".*")]
+    assert "0.unfinished" in left  # some of the moments were within
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_killed(run_command, run_dir, tmp_path):
+    """Whatever lies there is whole."""
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    run_command("evaluate.py", f"--run_dir={run_dir}", "--report", f"--output_dir={whole}")
+    seconds = time.monotonic() - began
+    names = sorted(os.listdir(whole))
+    for i, share in enumerate(np.random.default_rng(1).uniform(0.4, 1, 6)):
+        flags = (f"--run_dir={run_dir}", "--report", f"--output_dir={tmp_path / str(i)}")
+        run_command("evaluate.py", *flags, check=False, kill_after=share * seconds)
+        for path in (tmp_path / str(i)).glob("[!.]*"):
+            found, expected = (
+                re.sub(rb"images_per_second\W+(th><td>)?[\d.]+", b"", file.read_bytes())
+                for file in (path, whole / path.name)
+            )
+            assert found == expected
+        run_command("evaluate.py", *flags)
+        assert sorted(p.name for p in (tmp_path / str(i)).glob("[!.]*")) == names
 
 
 @pytest.mark.slow
