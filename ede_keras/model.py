@@ -53,7 +53,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             to 16 for images of up to 16 pixels, to 32 for larger ones.
         base_width: Filters of an encoder's first convolution. Defaults to 16 for grey images, to
             32 for colour images.
-        image_weight, latent_weight: α and β.
+        image_weight: α.
+        latent_weight: β.
         norm: "l1", mean absolute, or "l2", mean squared difference.
         schedule: w(n): "inverse_epoch", 1/n as printed, or "floored_inverse_epoch",
             max(1/n, `phase_floor`).

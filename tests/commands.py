@@ -1,6 +1,7 @@
 """What the tests of the commands share."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ def slow(*values):
 def flags_of(output_dir, *more):
     """Flags of a short training on digits."""
     return ("--dataset=digits", "--normal=2", f"--output_dir={output_dir}", *SMALL, *more)
+
+
+def blocks(text, language):
+    """The code blocks of a Markdown text in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
 
 
 def read_rows(path):

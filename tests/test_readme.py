@@ -1,25 +1,21 @@
 """README's commands and snippets are what they say."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ROOT, blocks
 from makers import write_folder
 
 from benchmarks import tables
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+PAGES = [path.read_text() for path in (ROOT / "docs/pages").glob("*.md")]
 
 
 def test_the_script_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    script, _ = blocks("python")  # the other one, the client's, is in test_client.py
+    script, _ = blocks(README, "python")  # the other one, the client's, is in test_client.py
     names = {}
     exec(script.replace("epochs=100", "epochs=1"), names)
     assert set(names["result"]) == {"score", "label", "anomaly_map"}
@@ -27,18 +23,20 @@ def test_the_script_runs_as_it_stands(tmp_path, monkeypatch):
     assert (tmp_path / "model.keras").exists()
 
 
-def commands():
-    return [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+def commands(text=README):
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    return [line.split("#")[0].strip() for line in lines]
 
 
-def test_every_flag_in_the_readme_exists(run_command):
+def test_every_flag_in_readme_and_docs_exists(run_command):
     shown = {
         name: run_command(*name.split(), "--help", check=False).stdout
         for name in ("train.py", "evaluate.py", "-m ede_keras.export")
     }
     used = [
         (script, flag)
-        for command in commands()
+        for text in (README, *PAGES)
+        for command in commands(text)
         for part in command.split("&&")
         for script in re.findall(r"python (\S+\.py|-m ede_keras\.\w+)", part)
         for flag in re.findall(r"--(\w+)", part)
@@ -71,7 +69,7 @@ def test_files_named_in_the_map_exist():
         assert (ROOT / name).exists() or (ROOT / "ede_keras" / name).exists(), name
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\((docs/[^)]+)\)", README))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\((docs/[^)]+\.png)\)", README))))
 def test_pictures_are_there(name):
     assert (ROOT / name).stat().st_size > 1000
 

@@ -1,0 +1,54 @@
+"""The pages of docs/ are what they say: commands, snippets, names of tests."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from commands import ROOT, blocks
+from makers import write_folder
+
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs/pages").glob("*.md"))}
+TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+
+
+def test_tests_named_in_the_table_exist():
+    named = re.findall(r"`(test_\w+)`", PAGES["robustness"])
+    assert len(named) >= 15
+    assert [name for name in named if f"def {name}(" not in TESTS] == []
+
+
+def test_a_snippet_of_recipes(tmp_path, monkeypatch):
+    (snippet,) = blocks(PAGES["recipes"], "python")
+    names = {}
+    exec(snippet, names)
+    assert names["model_arguments"]["latent_dim"] == names["model"].latent_dim == 64
+
+
+@pytest.mark.slow
+def test_commands_for_ones_own_images(run_command, tmp_path, monkeypatch):
+    """In their order, on a made folder and for one epoch; then the snippet with the run's model."""
+    write_folder(tmp_path / "path/to/parts", "mvtec", n=8, size=16)
+    write_folder(tmp_path / "path/to/new_images", "plain", n=3, size=40)
+    for block in blocks(PAGES["own_images"], "sh"):
+        arguments = block.replace("path/to", str(tmp_path / "path/to")).split()[1:]
+        arguments = [a.replace("runs/", f"{tmp_path}/runs/") for a in arguments]
+        if arguments[0] == "train.py":
+            arguments += ["--epochs=1", f"--output_dir={tmp_path / 'runs'}"]
+        run_command(*arguments)
+    run = tmp_path / "runs/parts/good/0"
+    assert (run / "evaluation.html").exists() and (run / "evaluation-new_images.csv").exists()
+    shutil.copy(run / "model.keras", tmp_path)
+    np.save(
+        tmp_path / "normal_images.npy", np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3))
+    )
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = blocks(PAGES["own_images"], "python")
+    exec(snippet, {})
+    assert (tmp_path / "recalibrated.keras").exists()
+
+
+@pytest.mark.slow
+def test_the_command_of_recipes(run_command, tmp_path):
+    (block,) = blocks(PAGES["recipes"], "sh")
+    run_command(*block.split()[1:], f"--output_dir={tmp_path}")
