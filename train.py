@@ -30,6 +30,7 @@ from ede_keras.pipeline import make_train_dataset
 from ede_keras.protocols import PROTOCOLS, make_split
 from ede_keras.runs import METRICS, MODEL, RunFolder
 from ede_keras.schedules import SCHEDULES
+from ede_keras.tiles import TiledDetector, count_tiles
 from ede_keras.trainer import PHASE2_UPDATES, UPDATES
 from ede_keras.variants import VARIANTS
 
@@ -40,6 +41,10 @@ flags.DEFINE_string(
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies; nothing else is searched then.")
 flags.DEFINE_string("normal", None, "Label or name of the normal class.")
 flags.DEFINE_enum("layout", None, LAYOUTS, "Of a folder; by default recognised.")
+flags.DEFINE_integer(
+    "tile", None, "Learns from tiles of so many pixels; a folder's images keep their size.", 16
+)
+flags.DEFINE_integer("stride", None, "From tile to tile; by default half a tile.", 1)
 flags.DEFINE_bool("strict", False, "Refuses a folder with damaged images, left out otherwise.")
 flags.DEFINE_enum("protocol", None, PROTOCOLS, "How to split; by default the data set's own.")
 flags.DEFINE_integer("seed", 0, "Of split, first weights and shuffling.", 0, 2**32 - 1)
@@ -92,25 +97,36 @@ FLAGS = flags.FLAGS
 SHOWN_IN_LOGS = 256
 
 
-def build_model(x_train):
+def build_model(image_shape, n_train):
     """The model that the flags ask for, compiled, and the arguments of its training."""
-    image_shape = x_train.shape[1:]
     overrides = {flag.name: flag.value for flag in RECIPE_FLAGS if flag.value is not None}
     arguments, training = recipes.get_recipe(FLAGS.recipe, image_shape, **overrides)
-    if arguments.get("pretext", "none") != "none" and len(x_train) < 2:
+    if arguments.get("pretext", "none") != "none" and n_train < 2:
         raise InputError(
             "Expected at least 2 normal images to train on, which the pretext's terms compare "
-            f"others with: add images, or use --pretext=none. Received: {len(x_train)}"
+            f"others with: add images, or use --pretext=none. Received: {n_train}"
         )
     if "memory_size" in arguments:
         # Places without a code of their own would make a small set's model large and slow.
-        arguments["memory_size"] = min(arguments["memory_size"], len(x_train))
+        arguments["memory_size"] = min(arguments["memory_size"], n_train)
     model = VARIANTS[FLAGS.variant](image_shape, contamination=FLAGS.contamination, **arguments)
     model.compile(
         keras.optimizers.Adam(training["learning_rate"], beta_1=training["beta_1"]),
         jit_compile={"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile],
     )
     return model, training
+
+
+def tile_shape(image_shape):
+    """What the networks see: a tile, if there are any, else the image."""
+    return (FLAGS.tile, FLAGS.tile, image_shape[-1]) if FLAGS.tile else image_shape
+
+
+def score_images(model, image_shape):
+    """The model, of tiles perhaps, as one that scores whole images."""
+    if not FLAGS.tile:
+        return model
+    return TiledDetector(model, image_shape, FLAGS.stride, FLAGS.contamination)
 
 
 def build_callbacks(training, work, x_val, *callbacks):
@@ -124,7 +140,7 @@ def build_callbacks(training, work, x_val, *callbacks):
     return callbacks
 
 
-def train(model, training, split, work):
+def train(model, training, x_train, x_val, work):
     """Trains to the last epoch, from the last checkpoint if there is one.
 
     Returns the model and the seconds that all epochs took.
@@ -136,7 +152,7 @@ def train(model, training, split, work):
     initial_epoch = int(model.epoch) if last.exists() else 0
     checkpoint = EpochCheckpoint(last.parent, initial_epoch)
     dataset, steps = make_train_dataset(
-        split.x_train, training["batch_size"], FLAGS.seed, initial_epoch, training["min_steps"]
+        x_train, training["batch_size"], FLAGS.seed, initial_epoch, training["min_steps"]
     )
     with CtrlC() as ctrl_c:
         model.fit(
@@ -144,8 +160,8 @@ def train(model, training, split, work):
             steps_per_epoch=steps,
             initial_epoch=initial_epoch,
             epochs=training["epochs"],
-            validation_data=split.x_val,
-            callbacks=build_callbacks(training, work, split.x_val, checkpoint, ctrl_c),
+            validation_data=x_val,
+            callbacks=build_callbacks(training, work, x_val, checkpoint, ctrl_c),
             verbose=1 if command.bars() else 2 * (FLAGS.verbosity > command.QUIET),
         )
     return model, checkpoint.seconds
@@ -172,7 +188,10 @@ def describe(dataset, split, model, training):
         "variant": FLAGS.variant,
         "deterministic": FLAGS.deterministic,
         "jit_compile": FLAGS.jit_compile,
+        "tile": FLAGS.tile,
+        "stride": FLAGS.stride,
         **arguments,
+        "image_shape": list(split.x_train.shape[1:]),
         **training,
     }
 
@@ -203,18 +222,25 @@ def main(argv):
     if FLAGS.jit_compile == "true" and FLAGS.deterministic:
         raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
     command.set_determinism(FLAGS.seed, FLAGS.deterministic)
-    size = FLAGS.image_size
+    if FLAGS.stride and not FLAGS.tile:
+        raise InputError("--stride goes with --tile; leave it out.")
+    size = None if FLAGS.tile else FLAGS.image_size
     dataset = load_dataset(
         FLAGS.dataset,
         FLAGS.data_dir,
-        size and (size, size, None),
+        (size, size, None) if FLAGS.image_size or FLAGS.tile else None,
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=command.bars(),
     )
     command.tell_layout(dataset)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
-    model, training = build_model(split.x_train)
+    image_shape = split.x_train.shape[1:]
+    n_tiles = count_tiles(image_shape, FLAGS.tile, FLAGS.stride) if FLAGS.tile else 1
+    model, training = build_model(tile_shape(image_shape), n_tiles * len(split.x_train))
+    x_train, x_val = split.x_train, split.x_val
+    if FLAGS.tile:
+        x_train, x_val = map(score_images(model, image_shape).cut, (x_train, x_val))
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
     state = run.begin(FLAGS.resume, FLAGS.overwrite)
     if state == "finished":
@@ -229,7 +255,8 @@ def main(argv):
     command.write_damaged(run.work / "damaged.csv", dataset)
     del dataset  # the split has copies of what it needs
     try:
-        finish(*train(model, training, split, run.work), split, run)
+        model, seconds = train(model, training, x_train, x_val, run.work)
+        finish(score_images(model, image_shape), seconds, split, run)
     except KeyboardInterrupt:
         print(f"\nStopped. Go on by the same command with --resume ({run.work}).")
         sys.exit(130)

@@ -10,7 +10,8 @@ if keras.backend.backend() != "tensorflow":
 
 from ede_keras.model import EDE
 from ede_keras.savedmodel import export_savedmodel
+from ede_keras.tiles import TiledDetector
 from ede_keras.variants import AutoEncoder, SingleEDE, TwinEDE
 
 __version__ = "0.1.0"
-__all__ = ["EDE", "AutoEncoder", "SingleEDE", "TwinEDE", "export_savedmodel"]
+__all__ = ["EDE", "AutoEncoder", "SingleEDE", "TiledDetector", "TwinEDE", "export_savedmodel"]

@@ -83,7 +83,8 @@ def score_set(model, images):
     Returns:
         `(scores, labels, images_per_second)`.
     """
-    model.compute_terms(images[:SCORING_BATCH_SIZE], SCORING_BATCH_SIZE)
+    first = max(SCORING_BATCH_SIZE // model.tiles_per_image, 1)
+    model.compute_terms(images[:first], SCORING_BATCH_SIZE)
     began = time.perf_counter()
     terms = model.compute_terms(images, SCORING_BATCH_SIZE, bars())
     scores, labels = model.combine_terms(terms)
@@ -109,7 +110,7 @@ def score_maps(model, images, true_labels, files, folder):
     if found is None:
         return {}
     drawn, known = found
-    scored = model.predict(images[known], batch_size=SCORING_BATCH_SIZE, verbose=bars())
+    scored = model.predict(images[known], verbose=bars())
     return masks.compare_maps(scored["anomaly_map"], drawn)
 
 

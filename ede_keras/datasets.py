@@ -9,7 +9,7 @@ import numpy as np
 from ede_keras import labels, readers, sources
 from ede_keras.errors import InputError
 from ede_keras.folders import find_layout
-from ede_keras.image_files import all_grey, load_images
+from ede_keras.image_files import all_grey, find_size, load_images
 
 _DEFAULT_PROTOCOL = {
     "digits": "split80",
@@ -86,7 +86,8 @@ def load_dataset(
         data_dir: The only folder to search for the files of a built-in set, or None for Keras's
             cache and a download (see `sources.find_arrays`).
         image_shape: (height, width, channels) of the images of a folder, by default 32 x 32;
-            channels None, and by default: one if all files are grey, else three.
+            height and width None: those of its first image. Channels None, and by default: one
+            if all files are grey, else three.
         need_labels: Whether an `.npz` file without labels is refused.
         strict: Whether a folder with damaged images is refused; otherwise they are left out, with
             a warning.
@@ -212,6 +213,8 @@ def _digits():
 def _load_folder(folder, layout, image_shape, strict, verbose):
     parts = (layout.train, layout.test)
     height, width, channels = image_shape or (*_FOLDER_SIZE, None)
+    if height is None:
+        height, width = find_size(next(folder / file for part in parts for file in part))
     if channels is None:
         channels = 1 if all_grey([folder / file for part in parts for file in part]) else 3
     images, whole, damaged = [], [], []

@@ -20,6 +20,7 @@ class AnomalyDetector(keras.Model):
     """
 
     warned = False  # that there is no threshold yet
+    tiles_per_image = 1
 
     def call(self, inputs, training=None, mask=None):
         # Batch statistics would make a score depend on its neighbours: inference mode, always.
@@ -99,6 +100,7 @@ class AnomalyDetector(keras.Model):
             # Kept, for each one is traced anew. The method alone: Keras would take the model
             # itself for a layer and save it.
             self._predictors[part] = model.predict
+        batch_size = max(batch_size // self.tiles_per_image, 1)
         return self._predictors[part](images, batch_size, verbose=verbose)
 
     def redecide(self, held_out_terms, omega1=None, contamination=None):

@@ -83,6 +83,22 @@ def load_images(paths, image_shape, verbose=0):
     return loaded, damaged
 
 
+def find_size(path):
+    """(height, width) of an image file, upright.
+
+    Raises:
+        InputError: Not a whole image.
+    """
+    shape = next(_map_files([path], lambda data: tf.shape(images.decode_pixels(data))[:2]))
+    if shape is None:
+        raise images.unreadable(path)
+    return tuple(int(side) for side in shape[:: -1 if _is_sideways(path) else 1])
+
+
+def _is_sideways(path):
+    return exif.is_sideways(_read_orientation(path))
+
+
 def all_grey(paths) -> bool:
     """Whether all files are single-channel images; stops at the first that is not.
 

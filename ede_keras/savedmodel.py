@@ -1,5 +1,6 @@
 """A trained model as a SavedModel for TF Serving, in a version directory of its own."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -15,6 +16,9 @@ from ede_keras.images import decode_image
 from ede_keras.savedmodel_check import build_requests
 from ede_keras.server_files import BATCH_SIZES
 from ede_keras.warmup import write_warmup
+
+# Of the images of a warm-up request.
+MAX_WARMUP_BYTES = 2**25
 
 
 def export_savedmodel(model, output_dir, version=None, description=None, formats=()):
@@ -145,12 +149,19 @@ def write_savedmodel(model, path, formats=()):
     archive.write_out(str(path), verbose=False)
     extra = path / "assets.extra"
     extra.mkdir()
-    requests = [r for n in BATCH_SIZES for r in build_requests(model.image_shape, n).items()]
+    sizes = warmup_sizes(model.image_shape)
+    requests = [r for n in sizes for r in build_requests(model.image_shape, n).items()]
     write_warmup(extra / "tf_serving_warmup_requests", requests)
     for name in formats:
         edge.FORMATS[name].write(
             endpoints["serving_default"][0], path / edge.FORMATS[name].file_name
         )
+
+
+def warmup_sizes(image_shape):
+    """The batch sizes to warm up with: all, or of large images the smaller ones."""
+    n_bytes = 4 * math.prod(image_shape)
+    return [n for n in BATCH_SIZES if n == min(BATCH_SIZES) or n * n_bytes <= MAX_WARMUP_BYTES]
 
 
 def expect(model):

@@ -1,5 +1,7 @@
 """A detector of large images: the same detector on every tile of them."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -27,6 +29,17 @@ def tile_table(height, width, tile, stride):
     )
     table = rows[:, None, :, None] * width + columns[None, :, None, :]
     return table.reshape(-1, tile * tile).astype("int32")
+
+
+def default_stride(tile):
+    return max(tile // 2, 1)
+
+
+def count_tiles(image_shape, tile, stride=None):
+    """How many tiles an image of `(height, width, channels)` has; 1 if it is smaller than one."""
+    stride = stride or default_stride(tile)
+    counts = (len(tile_starts(max(side, tile), tile, stride)) for side in image_shape[:2])
+    return math.prod(counts)
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -95,7 +108,7 @@ class TiledDetector(AnomalyDetector):
     def __init__(self, detector, image_shape, stride=None, contamination=0.05, name="tiled"):
         image_shape = [int(side) for side in image_shape]
         tile, width, channels = detector.image_shape
-        stride = stride or max(tile // 2, 1)
+        stride = stride or default_stride(tile)
         check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
         check_range("stride", 1 <= stride <= tile, stride, f"1 to {tile}, the tile's size")
         fits = len(image_shape) == 3 and image_shape[2] == channels and tile == width
@@ -129,9 +142,14 @@ class TiledDetector(AnomalyDetector):
         self._reconstruction = self.tiles.merge(reconstructions)
         super().__init__(inputs=images, outputs=outputs, name=name)
 
+    @property
+    def tiles_per_image(self):
+        """T, how many tiles an image has."""
+        return len(self.tiles.table)
+
     def _by_image(self, values):
         """Values of tiles, `(n · T, ...)`, as a row for each image."""
-        width = len(self.tiles.table) * int(np.prod(values.shape[1:]))
+        width = self.tiles_per_image * int(np.prod(values.shape[1:]))
         return ops.reshape(values, (-1, width))
 
     @property
@@ -159,6 +177,11 @@ class TiledDetector(AnomalyDetector):
             pixels = images[image].reshape(-1, images.shape[-1])[table[tile]]
             tiles[i] = pixels.reshape(tiles.shape[1:])
         return tiles
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """`AnomalyDetector.predict`; the batches are so small by default that their tiles are no
+        more than another model's images."""
+        return super().predict(x, batch_size or max(32 // self.tiles_per_image, 1), **kwargs)
 
     def fit(self, x, **kwargs):
         """Trains the detector of tiles, `EDE.fit`, on the tiles of normal images.

@@ -28,7 +28,7 @@ def test_a_snippet_of_recipes(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_commands_for_ones_own_images(run_command, tmp_path, monkeypatch):
     """In their order, on a made folder and for one epoch; then the snippet with the run's model."""
-    write_folder(tmp_path / "path/to/parts", "mvtec", n=8, size=16)
+    write_folder(tmp_path / "path/to/parts", "mvtec", n=8, size=70)
     write_folder(tmp_path / "path/to/new_images", "plain", n=3, size=40)
     for block in blocks(PAGES["own_images"], "sh"):
         arguments = block.replace("path/to", str(tmp_path / "path/to")).split()[1:]

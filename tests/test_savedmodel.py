@@ -9,7 +9,9 @@ from commands import slow
 from ede_keras import export_savedmodel, savedmodel_check
 from ede_keras.errors import InputError
 from ede_keras.images import decode_image
+from ede_keras.savedmodel import warmup_sizes
 from ede_keras.savedmodel_check import build_requests
+from ede_keras.server_files import BATCH_SIZES
 from ede_keras.variants import VARIANTS
 
 
@@ -123,6 +125,11 @@ def test_a_failed_check_leaves_nothing_behind(calibrated, tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="failed its check: .*score is .*expected .77"):
         export_savedmodel(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_warmup_of_large_images_is_small():
+    assert warmup_sizes((28, 28, 1)) == list(BATCH_SIZES)
+    assert warmup_sizes((1024, 1024, 3)) == [1]
 
 
 def test_without_a_threshold_there_is_no_export(build, tmp_path):

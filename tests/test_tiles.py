@@ -1,8 +1,12 @@
 """Large images tile by tile, against loops over the tiles."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
+from commands import SMALL
+from makers import write_folder
 
 from ede_keras import tiles
 from ede_keras.errors import InputError
@@ -35,6 +39,12 @@ def test_tiles_reach_to_the_end():
         starts = tile_starts(length, 8, 5)
         assert starts[0] == 0 and starts[-1] == length - 8
         assert len(starts) == 1 or 0 < np.diff(starts).min() <= np.diff(starts).max() <= 5
+
+
+def test_how_many_tiles():
+    assert tiles.count_tiles((20, 13, 1), 8, 5) == len(corners()) == 8
+    assert tiles.count_tiles((24, 16, 3), 16) == 2
+    assert tiles.count_tiles((5, 5, 1), 8) == 1
 
 
 def test_cut_and_merged(pictures):
@@ -91,6 +101,25 @@ def test_of_many_tiles_some_are_trained_on(tiled, pictures, monkeypatch):
     some = model.cut(pictures)
     assert some.shape == (10, 8, 8, 1) and some.dtype == np.uint8
     np.testing.assert_array_equal(model.cut(pictures), some)
+
+
+@pytest.mark.slow
+def test_the_commands(run_command, tmp_path):
+    """Trained on tiles of images that keep their size, stopped and resumed, scored, exported."""
+    folder = write_folder(tmp_path / "parts", "mvtec", n=5, size=40, channels=1)
+    flags = (f"--dataset={folder}", f"--output_dir={tmp_path}", "--tile=16", "--stride=12", *SMALL)
+    run_command("train.py", *flags)
+    run = tmp_path / "parts/good/0"
+    config, metrics = (json.loads((run / f"{n}.json").read_text()) for n in ("config", "metrics"))
+    assert config["image_shape"] == [40, 40, 1] and config["memory_size"] == 3 * 9
+    assert (config["tile"], config["stride"]) == (16, 12) and "pixel_aupro" in metrics
+    run_command("evaluate.py", f"--run_dir={run}", "--contamination=0.05", "--report")
+    assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
+    run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={tmp_path / 'ede'}")
+    done = run_command("train.py", *flags, "--stride=17", "--overwrite", check=False)
+    assert done.returncode == 1 and "`stride` must be 1 to 16" in done.stderr
+    done = run_command("train.py", "--stride=8", check=False)
+    assert done.returncode == 1 and "--stride goes with --tile" in done.stderr
 
 
 @pytest.mark.parametrize("image_shape", [(7, 20, 1), (20, 20, 3), (20, 20)])
