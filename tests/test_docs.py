@@ -40,7 +40,7 @@ def test_commands_for_ones_own_images(run_command, tmp_path, monkeypatch):
     assert (run / "evaluation.html").exists() and (run / "evaluation-new_images.csv").exists()
     shutil.copy(run / "model.keras", tmp_path)
     np.save(
-        tmp_path / "normal_images.npy", np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3))
+        tmp_path / "normal_images.npy", np.random.default_rng(0).integers(0, 256, (9, 70, 70, 3))
     )
     monkeypatch.chdir(tmp_path)
     (snippet,) = blocks(PAGES["own_images"], "python")

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from ede_keras import exif
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
-from ede_keras.image_files import all_grey, list_images, load_images
+from ede_keras.image_files import all_grey, find_size, list_images, load_images
 from ede_keras.images import decode_image
 
 # The smallest GIF: one pixel, palette (255, 255, 255), (0, 0, 0), the pixel is colour 0.
@@ -78,6 +78,19 @@ def test_a_jpeg_is_turned_upright(tmp_path, orientation):
     rows, columns = ((4, 13), (2, 6, 9)) if sideways else ((3, 9, 14), (3, 8))
     inside = np.ix_(rows, columns)
     np.testing.assert_allclose(found[0].astype(int)[inside], expected[inside], atol=12)
+
+
+def test_the_size_of_the_first_image_is_that_of_all(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=tags)
+    write_image(tmp_path / "b.png", COLOUR)
+    assert find_size(tmp_path / "a.jpg") == (30, 20) and find_size(tmp_path / "b.png") == (8, 6)
+    dataset = load_dataset(str(tmp_path), image_shape=(None, None, 1))
+    assert dataset.x_train.shape == (2, 30, 20, 1)
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match="whole PNG.*a.jpg"):
+        find_size(tmp_path / "a.jpg")
 
 
 def test_orientation_of_damaged_headers():
