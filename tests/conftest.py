@@ -131,11 +131,12 @@ def run_command(forks, tmp_path_factory):
     """Runs a command, `run_command("train.py", *flags)`, in a fork of a process that has
     TensorFlow imported already; a tenth of them or so should be a real start by `run_python`."""
 
-    def run_command(*arguments, check=True, kill_after=None):
+    def run_command(*arguments, check=True, kill_after=None, env=None):
         arguments = [str(argument) for argument in arguments]
         folder = tmp_path_factory.mktemp("command")
         streams = {name: str(folder / name) for name in ("stdout", "stderr")}
-        command = {"arguments": arguments, "cwd": str(ROOT), "kill_after": kill_after, **streams}
+        command = {"arguments": arguments, "cwd": str(ROOT), "env": env or {}, **streams}
+        command["kill_after"] = kill_after
         forks.stdin.write(json.dumps(command) + "\n")
         forks.stdin.flush()
         code = int(forks.stdout.readline())

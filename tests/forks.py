@@ -1,8 +1,9 @@
 """Runs the commands in forks of one process that has TensorFlow imported: seconds, not imports.
 
-Reads one JSON object a line, `{"arguments", "cwd", "stdout", "stderr", "kill_after"}`: the streams
-are files to write, and after those seconds, if not null, the command is killed. Answers each by its
-exit code. Nothing of TensorFlow may run in the parent, whose threads a fork would lose.
+Reads one JSON object a line, `{"arguments", "cwd", "env", "stdout", "stderr", "kill_after"}`: `env`
+is added to the environment, the streams are files to write, and after those seconds, if not null,
+the command is killed. Answers each by its exit code. Nothing of TensorFlow may run in the parent,
+whose threads a fork would lose.
 """
 
 import json
@@ -18,7 +19,8 @@ import ede_keras.command
 import ede_keras.datasets  # noqa: F401
 
 
-def run(arguments, cwd, stdout, stderr):
+def run(arguments, cwd, env, stdout, stderr):
+    os.environ.update(env)
     for path, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.chdir(cwd)

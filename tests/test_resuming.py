@@ -166,6 +166,23 @@ def test_full_disk(run_python, tmp_path):
     assert (tmp_path / "digits/2/0/metrics.json").exists()
 
 
+@pytest.mark.slow
+def test_same_bits_at_any_number_of_threads(run_command, tmp_path):
+    """At 1 thread, and again at 2; from one to the other sums are rounded otherwise."""
+    scores = {}
+    for threads in ("1", "2"):
+        env = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
+        files = []
+        for i in range(2):
+            run_command("train.py", *flags_of(tmp_path / threads / str(i)), env=env)
+            files.append(tmp_path / threads / str(i) / "digits/2/0/scores.csv")
+        assert files[0].read_bytes() == files[1].read_bytes()
+        scores[threads] = np.array([float(row["score"]) for row in read_rows(files[0])])
+    difference = np.abs(scores["1"] - scores["2"]).max() / scores["1"].std()
+    print(f"largest difference between 1 and 2 threads: {difference:.1e} standard deviations")
+    assert difference < 0.1
+
+
 def test_same_run_again_is_bit_equal_and_replaces(run_python, run_dir, tmp_path):
     """The same flags in another process, into a place where a run of them lies."""
     place = tmp_path / "digits/2/0"
