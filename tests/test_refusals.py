@@ -68,7 +68,7 @@ def test_a_models_name_without_a_server(run_command, tmp_path):
     assert done.returncode == 1 and "--model_name goes with --server" in done.stderr
 
 
-@pytest.mark.parametrize("n", [1, slow(2), 3])
+@pytest.mark.parametrize("n", [1, slow(2), slow(3)])
 def test_a_class_of_few_images(run_command, tmp_path, n):
     """Refused before anything is trained; without the pretext two are enough."""
     folder = write_folder(tmp_path / "parts", "plain", n=n, size=8)
