@@ -99,14 +99,14 @@ def evaluate_run():
     model = redecide(model, run_dir, metrics["n_val"])
     output_dir = make_output_dir(run_dir)
     stem, folder, images, true_labels, ids = read_set(config, model, output_dir)
-    scored = command.score_set(model, images)
+    scored = scores, labels, _ = command.score_set(model, images)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
     facts |= command.decision(model)
     facts |= command.score_maps(model, images, true_labels, ids, folder)
     metrics = write(output_dir / stem, ids, true_labels, scored, facts)
     if FLAGS.report:
         path = output_dir / f"{stem}.html"
-        shown = report.Scored(images, ids, scored[0], true_labels)
+        shown = report.Scored(images, ids, scores, labels, true_labels)
         report.write_report(path, model, shown, metrics, config)
         print(f"{'report':<22}{path}")
 

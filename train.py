@@ -238,9 +238,7 @@ def main(argv):
     image_shape = split.x_train.shape[1:]
     n_tiles = count_tiles(image_shape, FLAGS.tile, FLAGS.stride) if FLAGS.tile else 1
     model, training = build_model(tile_shape(image_shape), n_tiles * len(split.x_train))
-    x_train, x_val = split.x_train, split.x_val
-    if FLAGS.tile:
-        x_train, x_val = map(score_images(model, image_shape).cut, (x_train, x_val))
+    whole = score_images(model, image_shape)
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
     state = run.begin(FLAGS.resume, FLAGS.overwrite)
     if state == "finished":
@@ -252,6 +250,9 @@ def main(argv):
         f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
         f"{len(split.x_test)} to test"
     )
+    x_train, x_val = split.x_train, split.x_val
+    if FLAGS.tile:
+        x_train, x_val = whole.cut(x_train), whole.cut(x_val)
     command.write_damaged(run.work / "damaged.csv", dataset)
     del dataset  # the split has copies of what it needs
     try:

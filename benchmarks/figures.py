@@ -12,6 +12,7 @@ from absl import app
 
 from benchmarks import tables
 from ede_keras.files import read_csv
+from ede_keras.plots import NORMAL
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -36,7 +37,7 @@ def draw_table(lines, table):
     for axis, (title, bars) in zip(axes[0], panels.items(), strict=True):
         names = sorted(bars, key=lambda name: bars[name][0])
         means = [bars[name][0] for name in names]
-        axis.barh(names, means, xerr=[bars[name][1] or 0 for name in names], color="#3b6ea8")
+        axis.barh(names, means, xerr=[bars[name][1] or 0 for name in names], color=NORMAL)
         for i, mean in enumerate(means):
             axis.text(mean, i, f" {mean:.3f}", va="center", fontsize=8)
         axis.set(title=title, xlim=(min(0.5, *means), 1.06), xlabel="AUROC, mean over classes")

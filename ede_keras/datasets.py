@@ -128,8 +128,7 @@ def list_folder(folder, layout: str | None = None) -> Dataset:
     the files' paths."""
     folder = Path(folder).expanduser()
     layout = find_layout(folder, layout)
-    parts = (layout.train, layout.test)
-    paths = (np.array([folder / file for file in part], object) for part in parts)
+    paths = (np.array([folder / file for file in part], object) for part in layout.parts)
     return _build_folder(folder, layout, *paths)
 
 
@@ -211,7 +210,7 @@ def _digits():
 
 
 def _load_folder(folder, layout, image_shape, strict, verbose):
-    parts = (layout.train, layout.test)
+    parts = layout.parts
     height, width, channels = image_shape or (*_FOLDER_SIZE, None)
     if height is None:
         height, width = find_size(next(folder / file for part in parts for file in part))
@@ -245,8 +244,7 @@ def _tell_damaged(folder, damaged, refuse):
 
 def _build_folder(folder, layout, x_train, x_test, damaged=()):
     """The data set of a folder with these images."""
-    parts = (layout.train, layout.test)
-    y_train, y_test = (np.array(list(part.values()), np.int64) for part in parts)
+    y_train, y_test = (np.array(list(part.values()), np.int64) for part in layout.parts)
     return Dataset(
         folder.resolve().name,
         x_train,

@@ -25,6 +25,10 @@ class Layout:
     class_names: dict[int, str]
     default_protocol: str
 
+    @property
+    def parts(self):
+        return self.train, self.test
+
 
 def find_layout(folder, name: str | None = None) -> Layout:
     """Reads one of three layouts.

@@ -92,11 +92,8 @@ def find_size(path):
     shape = next(_map_files([path], lambda data: tf.shape(images.decode_pixels(data))[:2]))
     if shape is None:
         raise images.unreadable(path)
-    return tuple(int(side) for side in shape[:: -1 if _is_sideways(path) else 1])
-
-
-def _is_sideways(path):
-    return exif.is_sideways(_read_orientation(path))
+    height, width = (int(side) for side in shape)
+    return (width, height) if exif.is_sideways(_read_orientation(path)) else (height, width)
 
 
 def all_grey(paths) -> bool:
@@ -122,27 +119,32 @@ def _read_orientation(path):
         return exif.read_orientation(file.read(_HEADER))
 
 
+def _read_tensorflow(name, is_other):
+    del is_other
+    return tf.io.read_file(name)
+
+
+def _read_any(name, is_other):
+    return tf.cond(
+        is_other, lambda: other_formats.read_in_graph(name), lambda: tf.io.read_file(name)
+    )
+
+
 def _map_files(paths, function, *columns):
     """Yields function(content, *columns' values) of each file in order, None of a damaged one."""
     if not len(paths):  # TensorFlow cannot infer the type of an empty list
         return
     names = [os.fsencode(path) for path in paths]  # file names need not be valid UTF-8
     is_other = [str(path).lower().endswith(other_formats.EXTENSIONS) for path in paths]
-    if any(is_other):
+    read = _read_tensorflow
+    if any(is_other):  # else no Python in the graph, which would read one file at a time
         other_formats.import_pillow()
-
-    def read(name, is_other):
-        return tf.cond(
-            is_other, lambda: other_formats.read_in_graph(name), lambda: tf.io.read_file(name)
-        )
-
-    def process(name, is_other_format, *values):
-        # Without other formats no Python in the graph, which would read one file at a time.
-        content = read(name, is_other_format) if any(is_other) else tf.io.read_file(name)
-        return function(content, *values)
-
+        read = _read_any
     elements = tf.data.Dataset.from_tensor_slices((names, is_other, *columns))
-    results = elements.map(process, num_parallel_calls=tf.data.AUTOTUNE)
+    results = elements.map(
+        lambda name, is_other, *values: function(read(name, is_other), *values),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     results = results.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     for path in paths:
         try:

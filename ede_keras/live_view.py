@@ -42,9 +42,9 @@ def draw_grid(model, images):
     x = model.preprocessor(images)
     z = model.encoder1(x, training=False)
     columns = [x, *(decoder(z, training=False) for decoder in model.decoders)]
+    shown = columns[-1]  # what the anomaly map is made of
     if len(model.decoders) == 2:
-        columns.append(model.decoder1(model.encoder2(columns[2], training=False), training=False))
-    shown = columns[2] if len(model.decoders) == 2 else columns[1]
+        columns.append(model.decoder1(model.encoder2(shown, training=False), training=False))
     cells = [(np.asarray(column) + 1) / 2 for column in columns]
     cells.append(np.abs(np.asarray(x - shown)) / 2)
     rows = np.concatenate(cells, axis=2)

@@ -45,6 +45,8 @@ def load_masks(folder, files, true_labels):
         `(masks, known)`: bool `(m, SIZE, SIZE)`, of the m images for which bool `(n,)` is true:
         the normal ones and those that have a mask. None if no anomalous image has one.
     """
+    if not Path(folder, MASKS).is_dir():
+        return None
     found = [
         find_mask(folder, file) if label else None
         for file, label in zip(files, true_labels, strict=True)

@@ -61,9 +61,8 @@ def draw_histogram(scores, true_labels, threshold):
     return figure
 
 
-def heat(maps, highest):
-    """Anomaly maps `(n, h, w)` as colours, uint8 `(n, h, w, 3)`; `highest` gets the lightest."""
-    share = np.clip(np.asarray(maps) / max(highest, 1e-12), 0, 1)
+def heat(share):
+    """Anomaly maps `(n, h, w)` in [0, 1] as colours, uint8 `(n, h, w, 3)`; 1 is the lightest."""
     return matplotlib.colormaps["magma"](share, bytes=True)[..., :3]
 
 

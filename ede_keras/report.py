@@ -35,12 +35,14 @@ class Scored:
         images: `(n, height, width, channels)`, 0 to 255.
         ids: Name or position of each image, `(n,)`.
         scores: `(n,)`, higher for more anomalous.
+        labels: `(n,)`, 1 where the model calls an image anomalous.
         true_labels: `(n,)`, 1 for anomalous; None if nothing is known.
     """
 
     images: np.ndarray
     ids: np.ndarray
     scores: np.ndarray
+    labels: np.ndarray
     true_labels: np.ndarray | None
 
 
@@ -51,11 +53,11 @@ def write_report(path, model, scored, metrics, config):
         path: The page; the plots' names begin with its stem.
         model: A calibrated `EDE` or variant, for reconstructions and anomaly maps.
         scored: A `Scored`.
-        metrics: What `compute_metrics` found, a dict, and more to show.
+        metrics: What `compute_metrics` found, the threshold, and more to show, a dict.
         config: The run's config, a dict.
     """
     path = Path(path)
-    figures = draw_figures(scored, model.threshold)
+    figures = draw_figures(scored, metrics)
     pictures = {}
     for name, figure in figures.items():
         png = io.BytesIO()
@@ -69,11 +71,11 @@ def write_report(path, model, scored, metrics, config):
         aside.write_text(page, encoding="utf-8")
 
 
-def draw_figures(scored, threshold):
+def draw_figures(scored, metrics):
     """The plots by name; curves only where both kinds of images are known."""
     scores, true_labels = scored.scores, scored.true_labels
-    figures = {"scores": plots.draw_histogram(scores, true_labels, threshold)}
-    if _has_both(true_labels):
+    figures = {"scores": plots.draw_histogram(scores, true_labels, metrics["threshold"])}
+    if metrics["auroc"] is not None:
         figures["roc"] = plots.draw_roc(scores, true_labels)
         figures["precision_recall"] = plots.draw_precision_recall(scores, true_labels)
     return figures
@@ -81,15 +83,14 @@ def draw_figures(scored, threshold):
 
 def render(model, scored, metrics, config, pictures):
     """The page, a string."""
-    labels = (scored.scores > model.threshold).astype(int)
-    galleries = choose(scored.scores, labels, scored.true_labels)
+    galleries = choose(scored.scores, scored.labels, scored.true_labels)
     shown = sorted({int(i) for chosen in galleries.values() for i in chosen})
     views = dict(zip(shown, draw_views(model, scored.images[shown]), strict=True))
     low, high = plots.histogram_range(scored.scores)
     data = {
         "scores": np.round(scored.scores.astype("float64"), 6).tolist(),
         "truth": None if scored.true_labels is None else scored.true_labels.tolist(),
-        "threshold": model.threshold,
+        "threshold": metrics["threshold"],
         "low": float(low),
         "high": float(high),
         "axes": plots.HISTOGRAM_AXES,
@@ -100,12 +101,11 @@ def render(model, scored, metrics, config, pictures):
     return environment.get_template("report.html").render(
         config=config,
         metrics=metrics,
-        verdict=tell(metrics, labels),
-        counts=count(labels, scored.true_labels),
+        verdict=tell(metrics, scored.labels),
+        counts=count(scored.labels, scored.true_labels),
         galleries=galleries,
         views=views,
         scored=scored,
-        labels=labels,
         pictures={name: _data_uri(png) for name, png in pictures.items()},
         data=json.dumps(data).replace("<", "\\u003c"),
         versions=_versions(),
@@ -155,9 +155,10 @@ def draw_views(model, images):
     """Of each image the pictures to show, dicts of data URIs by name. All maps of a page have
     one scale of colours."""
     maps = model.predict(images, verbose=0)["anomaly_map"]
-    warm = plots.heat(maps, maps.max())
+    share = maps / max(maps.max(), 1e-12)
+    warm = plots.heat(share)
     colour = np.broadcast_to(images, (*images.shape[:3], 3)).astype("float32")
-    share = (maps / max(maps.max(), 1e-12))[..., None]
+    share = share[..., None]
     views = {
         "image": images,
         "reconstruction": model.reconstruct(images),
@@ -169,10 +170,6 @@ def draw_views(model, images):
         {name: _data_uri(tf.io.encode_png(view[i]).numpy()) for name, view in pixels.items()}
         for i in range(len(images))
     ]
-
-
-def _has_both(true_labels):
-    return true_labels is not None and 0 < np.sum(true_labels) < len(true_labels)
 
 
 def _data_uri(png):

@@ -25,6 +25,16 @@ def blocks(text, language):
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
 
 
+def arguments_of(command, folder):
+    """The arguments of a documented command, with its own paths below a folder; a training is
+    shortened to an epoch."""
+    command = command.replace("path/to", f"{folder}/path/to").replace("=runs/", f"={folder}/runs/")
+    arguments = command.split()[1:]
+    if arguments[0] == "train.py":
+        arguments += ["--epochs=1", f"--output_dir={folder / 'runs'}"]
+    return arguments
+
+
 def read_rows(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))

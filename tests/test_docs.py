@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import ROOT, blocks
+from commands import ROOT, arguments_of, blocks
 from makers import write_folder
 
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs/pages").glob("*.md"))}
@@ -18,7 +18,7 @@ def test_tests_named_in_the_table_exist():
     assert [name for name in named if f"def {name}(" not in TESTS] == []
 
 
-def test_a_snippet_of_recipes(tmp_path, monkeypatch):
+def test_a_snippet_of_recipes():
     (snippet,) = blocks(PAGES["recipes"], "python")
     names = {}
     exec(snippet, names)
@@ -31,11 +31,7 @@ def test_commands_for_ones_own_images(run_command, tmp_path, monkeypatch):
     write_folder(tmp_path / "path/to/parts", "mvtec", n=8, size=70)
     write_folder(tmp_path / "path/to/new_images", "plain", n=3, size=40)
     for block in blocks(PAGES["own_images"], "sh"):
-        arguments = block.replace("path/to", str(tmp_path / "path/to")).split()[1:]
-        arguments = [a.replace("runs/", f"{tmp_path}/runs/") for a in arguments]
-        if arguments[0] == "train.py":
-            arguments += ["--epochs=1", f"--output_dir={tmp_path / 'runs'}"]
-        run_command(*arguments)
+        run_command(*arguments_of(block, tmp_path))
     run = tmp_path / "runs/parts/good/0"
     assert (run / "evaluation.html").exists() and (run / "evaluation-new_images.csv").exists()
     shutil.copy(run / "model.keras", tmp_path)

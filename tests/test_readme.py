@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from commands import ROOT, blocks
+from commands import ROOT, arguments_of, blocks
 from makers import write_folder
 
 from benchmarks import tables
@@ -56,11 +56,7 @@ def test_the_commands_for_ones_own_images(run_command, tmp_path):
     lines = [line for line in commands() if "path/to" in line and "--server" not in line]
     assert len(lines) == 2
     for line in lines:
-        arguments = line.replace("path/to", str(tmp_path / "path/to")).split()[1:]
-        arguments = [a.replace("runs/", f"{tmp_path}/runs/") for a in arguments]
-        if arguments[0] == "train.py":
-            arguments += ["--epochs=1", f"--output_dir={tmp_path / 'runs'}"]
-        run_command(*arguments)
+        run_command(*arguments_of(line, tmp_path))
     assert (tmp_path / "runs/parts/good/0/evaluation-new_images.csv").exists()
 
 

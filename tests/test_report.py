@@ -51,7 +51,7 @@ def evaluated(run_command, run_dir, tmp_path_factory):
     return folder
 
 
-def test_the_page_says_what_the_scores_say(evaluated, run_dir):
+def test_the_page_says_what_the_scores_say(evaluated):
     text = (evaluated / "evaluation.html").read_text()
     page = Page(text)
     rows = read_rows(evaluated / "evaluation.csv")
