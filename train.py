@@ -26,7 +26,7 @@ from ede_keras.folders import LAYOUTS
 from ede_keras.live_view import LiveView
 from ede_keras.losses import NORMS
 from ede_keras.model import PRETEXTS, SCORES
-from ede_keras.pipeline import make_train_dataset
+from ede_keras.pipeline import make_ordered_dataset, make_train_dataset
 from ede_keras.protocols import PROTOCOLS, make_split
 from ede_keras.runs import METRICS, MODEL, RunFolder
 from ede_keras.schedules import SCHEDULES
@@ -160,7 +160,7 @@ def train(model, training, x_train, x_val, work):
             steps_per_epoch=steps,
             initial_epoch=initial_epoch,
             epochs=training["epochs"],
-            validation_data=x_val,
+            validation_data=make_ordered_dataset(x_val, training["batch_size"]),
             callbacks=build_callbacks(training, work, x_val, checkpoint, ctrl_c),
             verbose=1 if command.bars() else 2 * (FLAGS.verbosity > command.QUIET),
         )

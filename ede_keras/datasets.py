@@ -95,7 +95,8 @@ def load_dataset(
         verbose: 1 shows how far the reading of a folder is.
 
     Returns:
-        The images as they were stored: no float copy is made of bytes.
+        The images as they were stored: no float copy is made of bytes. Those of a folder lie on
+        disk, see `scratch.store`.
 
     Raises:
         InputError: Found nowhere, or unusable.
@@ -220,7 +221,7 @@ def _load_folder(folder, layout, image_shape, strict, verbose):
     for part in parts:
         paths = [folder / file for file in part]
         loaded, broken = load_images(paths, (height, width, channels), verbose)
-        images.append(loaded[~broken] if broken.any() else loaded)
+        images.append(loaded)
         states = list(zip(part, broken, strict=True))
         whole.append({file: part[file] for file, is_broken in states if not is_broken})
         damaged += [file for file, is_broken in states if is_broken]

@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 
-from ede_keras import diagnosis, inputs, scoring
+from ede_keras import diagnosis, inputs, pipeline, scoring
 from ede_keras.errors import InputError
 
 
@@ -27,12 +27,13 @@ class AnomalyDetector(keras.Model):
         del training
         return super().call(inputs, training=False, mask=mask)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x, batch_size=None, *args, **kwargs):
         """`keras.Model.predict`; warns if the model is not calibrated.
 
         Args:
-            x: Images `(n, *image_shape)`, any numeric dtype, 0 to 255; or a `tf.data.Dataset`.
-            *args, **kwargs: As in `keras.Model.predict`.
+            x: Images `(n, *image_shape)`, any numeric dtype, 0 to 255; or a `tf.data.Dataset`. An
+                array on disk, `np.memmap`, is read batch by batch.
+            batch_size, *args, **kwargs: As in `keras.Model.predict`.
 
         Returns:
             A dict: `score`, float32 `(n,)`, finite, higher for more anomalous; `label`, int32
@@ -47,7 +48,8 @@ class AnomalyDetector(keras.Model):
                 "`model.calibrate(normal_images)` or `model.set_threshold(value)`.",
                 stacklevel=2,
             )
-        return super().predict(x, *args, **kwargs)
+        x = _streamed(x, batch_size or 32)
+        return super().predict(x, batch_size, *args, **kwargs)
 
     def export(self, *args, **kwargs):
         """`keras.Model.export`; refuses a model that is not calibrated."""
@@ -101,6 +103,7 @@ class AnomalyDetector(keras.Model):
             # itself for a layer and save it.
             self._predictors[part] = model.predict
         batch_size = max(batch_size // self.tiles_per_image, 1)
+        images = _streamed(images, batch_size)
         return self._predictors[part](images, batch_size, verbose=verbose)
 
     def redecide(self, held_out_terms, omega1=None, contamination=None):
@@ -180,12 +183,13 @@ class AnomalyDetector(keras.Model):
         if hasattr(train_normals, "__array__"):
             train_normals = np.asarray(train_normals)
             order = np.random.default_rng(0).permutation(len(train_normals))
-            train_normals = train_normals[np.sort(order[: self.memory_size])]
-            if len(train_normals) < 2:
+            chosen = np.sort(order[: self.memory_size])
+            if len(chosen) < 2:
                 raise InputError(
                     "Expected at least 2 normal images to remember, and others held out. "
-                    f"Received: {len(train_normals)}"
+                    f"Received: {len(chosen)}"
                 )
+            train_normals = pipeline.make_ordered_dataset(train_normals, 32, chosen)
         codes = self._predict_inner("codes", self._codes, train_normals, 32, verbose)
         # Else training has diverged: `calibrate` says so of the held-out images.
         if all(np.isfinite(part).all() for part in codes.values()):
@@ -213,3 +217,10 @@ class AnomalyDetector(keras.Model):
         if np.isnan(value):
             raise InputError(f"The threshold must be a number. Received: {value}")
         self.anomaly_score.threshold.assign(value)
+
+
+def _streamed(images, batch_size):
+    """Images on disk as a data set, which Keras does not read into memory as a whole."""
+    if isinstance(images, np.memmap):
+        return pipeline.make_ordered_dataset(images, batch_size)
+    return images

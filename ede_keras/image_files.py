@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras import exif, images, other_formats
+from ede_keras import exif, images, other_formats, scratch
 from ede_keras.errors import InputError
 
 JPEG = (".jpg", ".jpeg")
@@ -51,7 +51,7 @@ def list_images(folder) -> list[Path]:
 
 
 def load_images(paths, image_shape, verbose=0):
-    """Image files as one array, decoded in parallel.
+    """Image files as one array on disk, decoded in parallel.
 
     Args:
         paths: The files.
@@ -59,8 +59,9 @@ def load_images(paths, image_shape, verbose=0):
         verbose: 1 shows how far it is.
 
     Returns:
-        `(images, damaged)`: uint8 `(n, height, width, channels)`, in the order of `paths`, and
-        bool `(n,)`, true for files that are no whole images, whose pixels are 0.
+        `(images, damaged)`: uint8 `(m, height, width, channels)`, in the order of `paths`, as
+        `scratch.store` gives them; and bool `(n,)`, true for files that are no whole images and
+        not among the m.
 
     Raises:
         InputError: Names the file that may not be read; or Pillow is needed and missing.
@@ -68,19 +69,20 @@ def load_images(paths, image_shape, verbose=0):
     *size, channels = image_shape
     turns = [_read_orientation(path) for path in paths]
     sizes = [size[::-1] if exif.is_sideways(turn) else size for turn in turns]
-    loaded = np.zeros((len(paths), *image_shape), np.uint8)
     damaged = np.zeros(len(paths), bool)
     decoded = _map_files(
         paths, lambda data, size: images.decode_to_size(data, size, channels), sizes
     )
     progress = keras.utils.Progbar(len(paths), verbose=verbose, unit_name="image")
-    for i, image in enumerate(decoded):
-        if image is None:
-            damaged[i] = True
-        else:
-            loaded[i] = exif.turn_upright(image, turns[i])
-        progress.add(1)
-    return loaded, damaged
+
+    def whole():
+        for i, image in enumerate(decoded):
+            damaged[i] = image is None
+            if image is not None:
+                yield exif.turn_upright(image, turns[i])
+            progress.add(1)
+
+    return scratch.store(whole(), image_shape, np.uint8), damaged
 
 
 def find_size(path):

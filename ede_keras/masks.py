@@ -57,7 +57,7 @@ def load_masks(folder, files, true_labels):
     if damaged.any():
         named = paths[damaged.argmax()]
         warnings.warn(f"{damaged.sum()} masks are damaged and left out: {named}", stacklevel=2)
-        with_mask, drawn = with_mask[~damaged], drawn[~damaged]
+        with_mask = with_mask[~damaged]
     if not len(with_mask):
         return None
     masks = np.zeros((len(found), SIZE, SIZE), bool)

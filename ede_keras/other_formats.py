@@ -45,7 +45,7 @@ def read_as_png(name):
         elif image.mode not in ("1", "L", "LA", "I", "I;16", "RGB", "RGBA"):
             image = image.convert("I;16" if image.mode.startswith("I") else "RGB")
         png = io.BytesIO()
-        image.save(png, "PNG")
+        image.save(png, "PNG", compress_level=0)  # read again at once
     return png.getvalue()
 
 

@@ -1,5 +1,6 @@
-"""Images to the `tf.data` pipeline that training reads."""
+"""Images to the `tf.data` pipelines that training and scoring read."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -7,9 +8,9 @@ def make_train_dataset(images, batch_size, seed, initial_epoch=0, min_steps=1):
     """Makes an endless data set of shuffled batches, epoch after epoch.
 
     The order of an epoch is a function of the seed and the epoch's number alone, so a run that
-    is resumed at an epoch sees the very batches that an unbroken run sees. The images are held
-    once, as they are stored; the few that do not fill a batch are left out of that pass, others
-    in each.
+    is resumed at an epoch sees the very batches that an unbroken run sees. The images are not
+    copied: an array on disk, `np.memmap`, is read batch by batch. The few that do not fill a
+    batch are left out of that pass, others in each.
 
     Args:
         images: Array `(n, height, width, channels)`, n at least 1.
@@ -30,7 +31,6 @@ def make_train_dataset(images, batch_size, seed, initial_epoch=0, min_steps=1):
     batch_size = min(batch_size, n)
     steps = n // batch_size
     passes = -(-min_steps // steps)  # rounded up
-    images = tf.constant(images)
 
     def batches_of(one_pass):
         order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, one_pass])
@@ -39,5 +39,31 @@ def make_train_dataset(images, batch_size, seed, initial_epoch=0, min_steps=1):
         )
 
     all_passes = tf.data.Dataset.counter(start=initial_epoch * passes)
-    batches = all_passes.flat_map(batches_of).map(lambda indices: tf.gather(images, indices))
+    batches = all_passes.flat_map(batches_of).map(_gather_from(images))
     return batches.prefetch(tf.data.AUTOTUNE), steps * passes
+
+
+def make_ordered_dataset(images, batch_size, positions=None):
+    """Makes a data set of batches in order, for `predict` or as `validation_data`; like
+    `make_train_dataset` it copies no images.
+
+    Args:
+        images: Array `(n, height, width, channels)`.
+        batch_size: Images in a batch, the last one perhaps smaller.
+        positions: Which images, by default all.
+    """
+    positions = np.arange(len(images)) if positions is None else positions
+    batches = tf.data.Dataset.from_tensor_slices(positions).batch(batch_size)
+    return batches.map(_gather_from(images)).prefetch(tf.data.AUTOTUNE)
+
+
+def _gather_from(images):
+    """A function, of a graph, from positions to these images."""
+    images = np.asarray(images)
+
+    def gather(positions):
+        batch = tf.numpy_function(lambda chosen: images[chosen], [positions], images.dtype)
+        batch.set_shape([*positions.shape, *images.shape[1:]])
+        return batch
+
+    return gather

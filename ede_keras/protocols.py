@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ede_keras import labels
+from ede_keras import labels, scratch
 from ede_keras.datasets import Dataset, list_classes, resolve_normal
 from ede_keras.errors import InputError
 
@@ -216,7 +216,13 @@ def _pooled_labels(dataset):
 def _take(dataset, ids):
     """The images at these positions, without a copy of the pooled whole."""
     n_train = len(dataset.x_train)
-    images = np.empty((len(ids), *dataset.x_train.shape[1:]), dataset.x_train.dtype)
+    shape, dtype = dataset.x_train.shape[1:], dataset.x_train.dtype
+    if dataset.is_folder:  # on disk, and so is this
+        parts = (
+            (dataset.x_train, i) if i < n_train else (dataset.x_test, i - n_train) for i in ids
+        )
+        return scratch.store((images[i] for images, i in parts), shape, dtype)
+    images = np.empty((len(ids), *shape), dtype)
     in_test = ids >= n_train
     images[~in_test] = dataset.x_train[ids[~in_test]]
     images[in_test] = dataset.x_test[ids[in_test] - n_train]
