@@ -45,15 +45,24 @@ def find_arrays(name: str, data_dir: str | None = None):
     Raises:
         InputError: Found nowhere; says what was looked for, where, and what to do.
     """
+    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
     if data_dir is not None:
         roots = _roots(Path(data_dir).expanduser().absolute(), name)
     else:
-        home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-        roots = _roots(home / "datasets", name)
+        roots = _roots(cache, name)
         if name == "fmnist":
             roots.append(_DEBIAN_FMNIST)
     for root in roots:
-        if (found := _read(name, root)) is not None:
+        try:
+            found = _read(name, root)
+        except InputError as error:
+            if data_dir is None and root.is_relative_to(cache):
+                raise InputError(
+                    f"{error}. A download that was killed leaves such a file in Keras's cache: "
+                    "delete it, and it is downloaded again"
+                ) from error
+            raise
+        if found is not None:
             arrays, path = found
             return arrays, str(path)
     looked = f"Looked for {_wanted(name)} in {', '.join(map(str, roots))}."

@@ -1,6 +1,9 @@
+import functools
 import gzip
+import http.server
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import keras
@@ -180,6 +183,49 @@ def test_download_is_brought_to_the_same_form(offline, monkeypatch):
     dataset = load_dataset("cifar10")
     assert_holds(dataset, arrays)
     assert "download" in dataset.source
+
+
+class Cut(http.server.BaseHTTPRequestHandler):
+    """Answers by half of what it promises."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(bytes(50_000))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def cut_url():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/file"
+        server.shutdown()
+
+
+def test_a_download_that_breaks_off_leaves_nothing(offline, monkeypatch, cut_url):
+    fetch = functools.partial(keras.utils.get_file, origin=cut_url)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: fetch("mnist.npz"))
+    with pytest.raises(InputError, match="mnist is not on this machine.*got only 50000 out of 1"):
+        load_dataset("mnist")
+    assert [path for path in (offline / "keras").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["mnist", "fmnist"])
+def test_what_a_killed_download_leaves_is_named(offline, name):
+    cache = offline / "keras" / "datasets"
+    if name == "mnist":
+        cache.mkdir(parents=True)
+        file = write_npz(cache / "mnist.npz")
+    else:
+        write_idx(cache / "fashion-mnist")
+        file = cache / "fashion-mnist" / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{file}.*killed.*delete it"):
+        load_dataset(name)
 
 
 def test_npz_by_path(tmp_path):
