@@ -21,7 +21,7 @@ def _turn(images):
 
 
 def _shifts(image):
-    """Unmoved, to the left, to the right and up; what comes in from outside is mirrored."""
+    """Unmoved, to the right, to the left and up; what comes in from outside is mirrored."""
     size = len(image)
     by = round(SHIFT * size)
     padded = np.pad(image, ((by, by), (by, by), (0, 0)), mode="symmetric")

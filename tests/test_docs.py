@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import ROOT, arguments_of, blocks
 from makers import write_folder
 
@@ -16,6 +17,18 @@ def test_tests_named_in_the_table_exist():
     named = re.findall(r"`(test_\w+)`", PAGES["robustness"])
     assert len(named) >= 15
     assert [name for name in named if f"def {name}(" not in TESTS] == []
+
+
+def test_pictures_of_the_method(run_python, tmp_path):
+    named = re.findall(r"!\[.+\]\((.+)\)", PAGES["method"])
+    run_python("docs/diagrams.py", tmp_path)
+    assert sorted(named) == sorted(path.name for path in tmp_path.iterdir())
+    for name in named:
+        drawn, committed = (
+            tf.io.decode_png(tf.io.read_file(str(folder / name)))
+            for folder in (tmp_path, ROOT / "docs/pages")
+        )
+        assert drawn.shape == committed.shape and np.ptp(drawn) > 200
 
 
 def test_a_snippet_of_recipes():
