@@ -34,6 +34,7 @@ def run(main):
     So is one of TensorFlow's, such as a lack of memory.
     """
     warnings.showwarning = _show_warning
+    tf.get_logger().setLevel("ERROR")  # else hints for programmers, such as how often it traces
 
     def guarded(argv):
         if len(argv) > 1:

@@ -6,7 +6,6 @@ python -m ede_keras.export --run_dir=runs/fmnist/2/0 --output_dir=serving/ede --
 
 from pathlib import Path
 
-import tensorflow as tf
 from absl import flags, logging
 
 from ede_keras import command
@@ -53,7 +52,6 @@ def main(argv):
     del argv
     # Notes on its files, which would bury the one line that counts.
     logging.set_verbosity(logging.WARNING)
-    tf.get_logger().setLevel("WARNING")
     config, metrics, model = load_run(Path(FLAGS.run_dir).expanduser())
     description = describe(config, metrics, model, FLAGS.format)
     path = export_savedmodel(model, FLAGS.output_dir, FLAGS.version, description, FLAGS.format)
