@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ede_keras import labels, readers, sources
+from ede_keras import labels, readers, scratch, sources
 from ede_keras.errors import InputError
 from ede_keras.folders import find_layout
-from ede_keras.image_files import all_grey, find_size, load_images
+from ede_keras.image_files import find_size, load_images
 
 _DEFAULT_PROTOCOL = {
     "digits": "split80",
@@ -87,7 +87,7 @@ def load_dataset(
             cache and a download (see `sources.find_arrays`).
         image_shape: (height, width, channels) of the images of a folder, by default 32 x 32;
             height and width None: those of its first image. Channels None, and by default: one
-            if all files are grey, else three.
+            if all images are grey, though their files may have three, else three.
         need_labels: Whether an `.npz` file without labels is refused.
         strict: Whether a folder with damaged images is refused; otherwise they are left out, with
             a warning.
@@ -215,20 +215,25 @@ def _load_folder(folder, layout, image_shape, strict, verbose):
     height, width, channels = image_shape or (*_FOLDER_SIZE, None)
     if height is None:
         height, width = find_size(next(folder / file for part in parts for file in part))
-    if channels is None:
-        channels = 1 if all_grey([folder / file for part in parts for file in part]) else 3
     images, whole, damaged = [], [], []
     for part in parts:
         paths = [folder / file for file in part]
-        loaded, broken = load_images(paths, (height, width, channels), verbose)
+        loaded, broken = load_images(paths, (height, width, channels or 3), verbose)
         images.append(loaded)
         states = list(zip(part, broken, strict=True))
         whole.append({file: part[file] for file, is_broken in states if not is_broken})
         damaged += [file for file, is_broken in states if is_broken]
     if damaged:
         _tell_damaged(folder, damaged, strict or not any(whole))
+    if channels is None and all(_is_grey(image) for part in images for image in part):
+        shape = (height, width, 1)
+        images = [scratch.store((i[..., :1] for i in part), shape, np.uint8) for part in images]
     layout = dataclasses.replace(layout, train=whole[0], test=whole[1])
     return _build_folder(folder, layout, *images, tuple(damaged))
+
+
+def _is_grey(image):
+    return (image == image[..., :1]).all()
 
 
 def _tell_damaged(folder, damaged, refuse):

@@ -54,7 +54,9 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     config, metrics, model = load_run(Path(FLAGS.run_dir).expanduser())
     description = describe(config, metrics, model, FLAGS.format)
-    path = export_savedmodel(model, FLAGS.output_dir, FLAGS.version, description, FLAGS.format)
+    path = export_savedmodel(
+        model, FLAGS.output_dir, FLAGS.version, description, FLAGS.format, command.bars()
+    )
     print(f"Exported and checked: {path}")
     if FLAGS.server_files:
         for path in write_server_files(FLAGS.output_dir):

@@ -98,22 +98,6 @@ def find_size(path):
     return (width, height) if exif.is_sideways(_read_orientation(path)) else (height, width)
 
 
-def all_grey(paths) -> bool:
-    """Whether all files are single-channel images; stops at the first that is not.
-
-    Args:
-        paths: The files; damaged ones are not counted.
-
-    Returns:
-        True or False; an alpha channel does not count.
-
-    Raises:
-        InputError: As `load_images`.
-    """
-    channels = _map_files(paths, lambda data: tf.shape(images.decode_pixels(data))[-1])
-    return all(n is None or n < 3 for n in channels)
-
-
 def _read_orientation(path):
     if not str(path).lower().endswith(JPEG) or not os.access(path, os.R_OK):
         return 1

@@ -21,7 +21,7 @@ from ede_keras.warmup import write_warmup
 MAX_WARMUP_BYTES = 2**25
 
 
-def export_savedmodel(model, output_dir, version=None, description=None, formats=()):
+def export_savedmodel(model, output_dir, version=None, description=None, formats=(), verbose=0):
     """Exports a calibrated model to `output_dir/<version>/`, whole or not at all.
 
     The SavedModel is written aside, loaded and tried by a fresh process as TF Serving would, and
@@ -42,6 +42,7 @@ def export_savedmodel(model, output_dir, version=None, description=None, formats
         formats: Files for edge devices to write into the same folder, and check in the same way,
             by their own runtimes: "onnx" (`model.onnx`), "litert" (`model.tflite`), each with
             what `serving_default` takes and gives. Each needs the extra of its name.
+        verbose: 1 shows how far it is.
 
     Returns:
         The version's folder, a `Path`.
@@ -59,11 +60,15 @@ def export_savedmodel(model, output_dir, version=None, description=None, formats
     # Beside its final place, for a rename is one step within a file system alone; TF Serving
     # passes over names that are no integers.
     aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=output_dir))
+    progress = keras.utils.Progbar(2, verbose=verbose, unit_name="step")  # writing, checking
+    progress.update(0)
     try:
         write_savedmodel(model, aside, formats)
+        progress.add(1)
         if description is not None:
             (aside / "MODEL.md").write_text(description)
         savedmodel_check.run(aside, expect(model))
+        progress.add(1)
         for folder, _, files in os.walk(aside):
             os.chmod(folder, 0o755)
             for name in files:

@@ -210,6 +210,11 @@ def test_bars_in_a_terminal_alone(run_in_terminal, run_command, tmp_path):
     assert "9/9" not in shown and "Epoch" not in shown and "AUROC" in shown
     done = run_command("train.py", *flags, "--overwrite")
     assert "9/9" not in done.stdout and "Epoch 2/2" in done.stdout
+    run = tmp_path / "runs/parts/good/0"
+    shown = run_in_terminal(
+        "-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={tmp_path}"
+    )
+    assert "2/2" in shown  # steps
 
 
 @pytest.mark.slow

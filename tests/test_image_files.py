@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from ede_keras import exif
 from ede_keras.datasets import load_dataset
 from ede_keras.errors import InputError
-from ede_keras.image_files import all_grey, find_size, list_images, load_images
+from ede_keras.image_files import find_size, list_images, load_images
 from ede_keras.images import decode_image
 
 # The smallest GIF: one pixel, palette (255, 255, 255), (0, 0, 0), the pixel is colour 0.
@@ -56,7 +56,6 @@ def test_damaged_images_are_known(tmp_path, content, position):
     found, damaged = load_images(paths, (8, 6, 3))
     assert np.flatnonzero(damaged).tolist() == [position]
     np.testing.assert_array_equal(found, images[~damaged])
-    assert all_grey([bad]) and not all_grey(paths)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -125,7 +124,7 @@ def test_other_formats(tmp_path, name, mode, pixels):
     expected = COLOUR if mode == "RGB" else GREY
     found, damaged = load_images([tmp_path / name], expected.shape)
     np.testing.assert_array_equal(found[0], expected)
-    assert not damaged.any() and all_grey([tmp_path / name]) == (mode != "RGB")
+    assert not damaged.any()
     assert list_images(tmp_path) == [tmp_path / name]
 
 
@@ -185,14 +184,27 @@ def test_a_thousand_mutated_images(tmp_path):
         load_dataset(str(folder), strict=True)
 
 
-def test_all_grey(tmp_path):
-    grey = write_image(tmp_path / "grey.png", GREY)
-    jpeg = write_image(tmp_path / "grey.jpg", GREY)
-    alpha = write_image(tmp_path / "alpha.png", np.repeat(GREY, 2, -1))
-    colour = write_image(tmp_path / "colour.png", COLOUR)
-    assert all_grey([grey, jpeg, alpha])
-    assert not all_grey([grey, colour])
-    assert not all_grey([write_image(tmp_path / "a.bmp", COLOUR)])
+@pytest.mark.parametrize(
+    "added, channels",
+    [
+        ({}, 1),
+        ({"alpha.png": np.repeat(GREY, 2, -1), "rgb.png": np.repeat(GREY, 3, -1)}, 1),
+        ({"colour.bmp": COLOUR}, 3),
+        ({"test/bad/colour.png": COLOUR}, 3),
+    ],
+)
+def test_channels_of_a_folder(tmp_path, added, channels):
+    """By what the images show, not by how they are stored."""
+    files = {"train/a.png": GREY, "train/b.jpg": GREY, "test/good/c.png": GREY}
+    for name, image in {**files, **added}.items():
+        name = name if "/" in name else f"train/{name}"
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / name, image)
+    dataset = load_dataset(str(tmp_path))
+    assert {part.shape[-1] for part in (dataset.x_train, dataset.x_test)} == {channels}
+    same = load_dataset(str(tmp_path), image_shape=(32, 32, channels))
+    np.testing.assert_array_equal(same.x_train, dataset.x_train)
+    np.testing.assert_array_equal(same.x_test, dataset.x_test)
 
 
 def test_list_images(tmp_path):
