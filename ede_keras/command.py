@@ -84,7 +84,7 @@ def score_set(model, images):
     Returns:
         `(scores, labels, images_per_second)`.
     """
-    first = max(SCORING_BATCH_SIZE // model.tiles_per_image, 1)
+    first = model.count_at_once(SCORING_BATCH_SIZE)
     model.compute_terms(images[:first], SCORING_BATCH_SIZE)
     began = time.perf_counter()
     terms = model.compute_terms(images, SCORING_BATCH_SIZE, bars())

@@ -13,14 +13,13 @@ class AnomalyDetector(keras.Model):
     """The scoring half of `EDE` and its variants.
 
     A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
-    attributes `image_shape`, `contamination`, `memory_size`, the layers `anomaly_score` and
-    `views` (None without a pretext), of the functional graph's tensors `_latents` and
-    `_reconstruction`, and by name `_terms`, of the score, and `_codes`, which `views` remembers;
-    and an empty dict, `_predictors`.
+    attributes `image_shape`, `image_size`, `contamination`, `memory_size`, the layers
+    `anomaly_score` and `views` (None without a pretext), of the functional graph's tensors
+    `_latents` and `_reconstruction`, and by name `_terms`, of the score, and `_codes`, which
+    `views` remembers; and an empty dict, `_predictors`.
     """
 
     warned = False  # that there is no threshold yet
-    tiles_per_image = 1
 
     def call(self, inputs, training=None, mask=None):
         # Batch statistics would make a score depend on its neighbours: inference mode, always.
@@ -33,7 +32,9 @@ class AnomalyDetector(keras.Model):
         Args:
             x: Images `(n, *image_shape)`, any numeric dtype, 0 to 255; or a `tf.data.Dataset`. An
                 array on disk, `np.memmap`, is read batch by batch.
-            batch_size, *args, **kwargs: As in `keras.Model.predict`.
+            batch_size: Images in a batch. Defaults to 32, or of large images to as many as take
+                no more memory.
+            *args, **kwargs: As in `keras.Model.predict`.
 
         Returns:
             A dict: `score`, float32 `(n,)`, finite, higher for more anomalous; `label`, int32
@@ -48,7 +49,8 @@ class AnomalyDetector(keras.Model):
                 "`model.calibrate(normal_images)` or `model.set_threshold(value)`.",
                 stacklevel=2,
             )
-        x = _streamed(x, batch_size or 32)
+        batch_size = batch_size or self.count_at_once(32)
+        x = _streamed(x, batch_size)
         return super().predict(x, batch_size, *args, **kwargs)
 
     def export(self, *args, **kwargs):
@@ -64,12 +66,21 @@ class AnomalyDetector(keras.Model):
                 "`model.set_threshold(value)` before the export. Received: threshold=inf"
             )
 
+    @property
+    def relative_size(self):
+        """How much more the networks see of an image than 32 x 32 pixels; 1 if it is less."""
+        return max(self.image_size / 32, 1) ** 2
+
+    def count_at_once(self, n):
+        """How many images take as much memory as n of 32 x 32 pixels; at least 1."""
+        return max(int(n / self.relative_size), 1)
+
     def compute_terms(self, images, batch_size=256, verbose=0):
         """The terms of the score of every image, by name.
 
         Args:
             images: As `predict` takes them.
-            batch_size: Images in a batch.
+            batch_size: Images in a batch, fewer if they are large.
             verbose: 1 shows how far it is, as in `predict`.
 
         Returns:
@@ -102,7 +113,7 @@ class AnomalyDetector(keras.Model):
             # Kept, for each one is traced anew. The method alone: Keras would take the model
             # itself for a layer and save it.
             self._predictors[part] = model.predict
-        batch_size = max(batch_size // self.tiles_per_image, 1)
+        batch_size = self.count_at_once(batch_size)
         images = _streamed(images, batch_size)
         return self._predictors[part](images, batch_size, verbose=verbose)
 
@@ -189,7 +200,9 @@ class AnomalyDetector(keras.Model):
                     "Expected at least 2 normal images to remember, and others held out. "
                     f"Received: {len(chosen)}"
                 )
-            train_normals = pipeline.make_ordered_dataset(train_normals, 32, chosen)
+            train_normals = pipeline.make_ordered_dataset(
+                train_normals, self.count_at_once(32), chosen
+            )
         codes = self._predict_inner("codes", self._codes, train_normals, 32, verbose)
         # Else training has diverged: `calibrate` says so of the held-out images.
         if all(np.isfinite(part).all() for part in codes.values()):

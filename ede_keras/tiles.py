@@ -143,13 +143,13 @@ class TiledDetector(AnomalyDetector):
         super().__init__(inputs=images, outputs=outputs, name=name)
 
     @property
-    def tiles_per_image(self):
-        """T, how many tiles an image has."""
-        return len(self.tiles.table)
+    def relative_size(self):
+        """How much more the networks see of an image than 32 x 32 pixels."""
+        return len(self.tiles.table) * self.detector.relative_size
 
     def _by_image(self, values):
         """Values of tiles, `(n · T, ...)`, as a row for each image."""
-        width = self.tiles_per_image * int(np.prod(values.shape[1:]))
+        width = len(self.tiles.table) * int(np.prod(values.shape[1:]))
         return ops.reshape(values, (-1, width))
 
     @property
@@ -177,11 +177,6 @@ class TiledDetector(AnomalyDetector):
             pixels = images[image].reshape(-1, images.shape[-1])[table[tile]]
             tiles[i] = pixels.reshape(tiles.shape[1:])
         return tiles
-
-    def predict(self, x, batch_size=None, **kwargs):
-        """`AnomalyDetector.predict`; the batches are so small by default that their tiles are no
-        more than another model's images."""
-        return super().predict(x, batch_size or max(32 // self.tiles_per_image, 1), **kwargs)
 
     def fit(self, x, **kwargs):
         """Trains the detector of tiles, `EDE.fit`, on the tiles of normal images.

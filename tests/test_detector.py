@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -142,3 +143,16 @@ def test_omega1_of_a_score_of_one_term(build, images):
     model = build(VARIANTS["single_ede"])
     with pytest.raises(InputError, match="one term"):
         model.redecide(model.calibrate(images), omega1=0.3)
+
+
+def test_large_images_go_in_smaller_batches(build, images):
+    """So that memory does not grow with the square of their size."""
+    small, large = build(), build(image_size=64)
+    assert [small.count_at_once(n) for n in (1, 32)] == [1, 32]
+    assert [large.count_at_once(n) for n in (1, 32)] == [1, 8]
+    large.calibrate(images)
+    seen = []
+    counter = keras.callbacks.LambdaCallback()
+    counter.on_predict_batch_end = lambda batch, logs=None: seen.append(batch)
+    large.predict(images, verbose=0, callbacks=[counter])
+    assert seen == list(range(9))  # 70 images, 8 at once
