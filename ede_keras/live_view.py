@@ -8,9 +8,10 @@ N_SHOWN = 8
 
 
 class LiveView(keras.callbacks.Callback):
-    """Adds to TensorBoard's losses the weight of phase 1, how the terms of the score of held-out
-    normal images are spread, and pictures: of each image x, x1, x2, x2' and |x - x2|, in a row
-    (a variant of fewer networks has fewer).
+    """Adds to TensorBoard's losses the weight of phase 1, and of held-out normal images: the losses
+    of the two phases apart, Equations (1) to (3); how the terms of the score are spread; and
+    pictures, of each image x, x1, x2, x2' and |x - x2|, in a row (a variant of fewer networks has
+    fewer).
 
     Needs the package tensorboard.
 
@@ -30,11 +31,20 @@ class LiveView(keras.callbacks.Callback):
         with self.writer.as_default(step=epoch):
             tf.summary.scalar("phase_weight", self.model.phase_weight)
             if epoch % self.every == 0:
+                self._write_phases()
                 for name, term in self.model.compute_terms(self.images).items():
                     if term.any():  # distances to normal codes are 0 before `calibrate`
                         tf.summary.histogram(f"held_out/{name}", term)
                 tf.summary.image("regenerated", draw_grid(self.model, self.images[:N_SHOWN]))
         self.writer.flush()
+
+    def _write_phases(self):
+        x = self.model.preprocessor(self.images)
+        reconstructions, adversarial = self.model.objectives(x, training=False)
+        for i, loss in enumerate(reconstructions):
+            tf.summary.scalar(f"held_out/phase1_ede{i + 1}", loss)
+        if len(self.model.decoders) == 2:
+            tf.summary.scalar("held_out/phase2", adversarial)
 
 
 def draw_grid(model, images):

@@ -54,6 +54,10 @@ def test_phase_weight_terms_and_pictures(build, images, tmp_path):
     assert [step for step, _ in found["regenerated"]] == [0, 2]
     assert {"held_out/z_z2", "held_out/z_z2p", "held_out/pretext"} <= set(found)
     assert "held_out/latent_distance" not in found
+    objectives = model.objectives(model.preprocessor(images[:9]), training=False)
+    last = [*objectives.reconstructions, objectives.adversarial]
+    for tag, loss in zip(("phase1_ede1", "phase1_ede2", "phase2"), last, strict=True):
+        assert found[f"held_out/{tag}"][-1][1] == pytest.approx(float(loss))
     width, height, png = found["regenerated"][0][1][:3]
     assert (int(width), int(height)) == (5 * 16, 8 * 16)
     assert tf.io.decode_png(png).shape[:2] == (8 * 16, 5 * 16)
