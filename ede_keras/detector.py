@@ -50,7 +50,7 @@ class AnomalyDetector(keras.Model):
                 stacklevel=2,
             )
         batch_size = batch_size or self.count_at_once(32)
-        x = _streamed(x, batch_size)
+        x = pipeline.stream(x, batch_size)
         return super().predict(x, batch_size, *args, **kwargs)
 
     def export(self, *args, **kwargs):
@@ -114,7 +114,7 @@ class AnomalyDetector(keras.Model):
             # itself for a layer and save it.
             self._predictors[part] = model.predict
         batch_size = self.count_at_once(batch_size)
-        images = _streamed(images, batch_size)
+        images = pipeline.stream(images, batch_size)
         return self._predictors[part](images, batch_size, verbose=verbose)
 
     def redecide(self, held_out_terms, omega1=None, contamination=None):
@@ -230,10 +230,3 @@ class AnomalyDetector(keras.Model):
         if np.isnan(value):
             raise InputError(f"The threshold must be a number. Received: {value}")
         self.anomaly_score.threshold.assign(value)
-
-
-def _streamed(images, batch_size):
-    """Images on disk as a data set, which Keras does not read into memory as a whole."""
-    if isinstance(images, np.memmap):
-        return pipeline.make_ordered_dataset(images, batch_size)
-    return images

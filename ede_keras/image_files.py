@@ -129,9 +129,12 @@ def _map_files(paths, function, *columns):
     elements = tf.data.Dataset.from_tensor_slices((names, is_other, *columns))
     results = elements.map(
         lambda name, is_other, *values: function(read(name, is_other), *values),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=os.cpu_count(),
     )
-    results = results.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    # See `pipeline`: the end of an autotuned iterator may take as long as all of it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    results = results.prefetch(2).with_options(options).as_numpy_iterator()
     for path in paths:
         try:
             yield next(results)

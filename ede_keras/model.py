@@ -10,7 +10,7 @@ from ede_keras.checks import check_choice, check_precision, check_range
 from ede_keras.detector import AnomalyDetector
 from ede_keras.errors import InputError
 from ede_keras.pretext import TRANSFORMATIONS, VIEW_WEIGHTS, GeometricPretext
-from ede_keras.trainer import PHASE2_UPDATES, UPDATES, Objectives, TwoPhaseTrainer
+from ede_keras.trainer import PHASE2_UPDATES, UPDATES, TwoPhaseTrainer
 
 SCORES = ("latent", "image")
 PRETEXTS = ("none", *TRANSFORMATIONS)
@@ -299,16 +299,19 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         target = ops.stop_gradient(z) if self.fixed_latent_target else z
         return loss(x, x_i, target, z_i, self.image_weight, self.latent_weight, self.norm)
 
-    def objectives(self, x, training):
-        """Algorithm 1's inner loop on a batch in [-1, 1]: `trainer.Objectives`."""
+    def phase1(self, x, training):
+        """Equations (1) and (2) on a batch in [-1, 1], and (z, z2)."""
         z, pretext_loss = self.observe(x, training)
         x1, z1 = self.regenerate(z, self.decoder1, training)
         x2, z2 = self.regenerate(z, self.decoder2, training)
-        x2p, z2p = self.regenerate(z2, self.decoder1, training)
         rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
         rec_2 = self.weigh(losses.reconstruction_loss, x, x2, z, z2)
-        adv = self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
-        return Objectives([rec_1, rec_2], adv)
+        return [rec_1, rec_2], [z, z2]
+
+    def phase2(self, x, z, z2, training):
+        """Equation (3) on a batch in [-1, 1]."""
+        x2p, z2p = self.regenerate(z2, self.decoder1, training)
+        return self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
 
     def score_terms(self, x, training=False):
         """The terms of Equation (8) for a batch in [-1, 1], by name, and the reconstruction that

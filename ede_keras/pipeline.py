@@ -39,8 +39,7 @@ def make_train_dataset(images, batch_size, seed, initial_epoch=0, min_steps=1):
         )
 
     all_passes = tf.data.Dataset.counter(start=initial_epoch * passes)
-    batches = all_passes.flat_map(batches_of).map(_gather_from(images))
-    return batches.prefetch(tf.data.AUTOTUNE), steps * passes
+    return _read(all_passes.flat_map(batches_of), images), steps * passes
 
 
 def make_ordered_dataset(images, batch_size, positions=None):
@@ -53,12 +52,22 @@ def make_ordered_dataset(images, batch_size, positions=None):
         positions: Which images, by default all.
     """
     positions = np.arange(len(images)) if positions is None else positions
-    batches = tf.data.Dataset.from_tensor_slices(positions).batch(batch_size)
-    return batches.map(_gather_from(images)).prefetch(tf.data.AUTOTUNE)
+    return _read(tf.data.Dataset.from_tensor_slices(positions).batch(batch_size), images)
 
 
-def _gather_from(images):
-    """A function, of a graph, from positions to these images."""
+def stream(images, batch_size, shuffle=False):
+    """An array as a data set of batches, in order or in another one in each epoch; anything else
+    as it is. Keras would copy the array, and wait as said below."""
+    if not isinstance(images, np.ndarray):
+        return images
+    if not shuffle:
+        return make_ordered_dataset(images, batch_size)
+    n = len(images)
+    return _read(tf.data.Dataset.range(n).shuffle(n).batch(batch_size), images)
+
+
+def _read(positions, images):
+    """The images of each batch of positions, read while another batch is worked on."""
     images = np.asarray(images)
 
     def gather(positions):
@@ -66,4 +75,8 @@ def _gather_from(images):
         batch.set_shape([*positions.shape, *images.shape[1:]])
         return batch
 
-    return gather
+    # tf.data's autotuning may sleep in an iterator's end for as long as the iterator has run
+    # (TensorFlow 2.21), and there is nothing here to tune.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return positions.map(gather).prefetch(2).with_options(options)

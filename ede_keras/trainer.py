@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras import inputs, losses, schedules
+from ede_keras import inputs, losses, pipeline, schedules
 
 UPDATES = ("alternate", "joint")
 # Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
@@ -27,10 +27,13 @@ class TwoPhaseTrainer(keras.Model):
     """The training of `EDE` and its variants; they say what is minimized, this says how.
 
     A subclass has the attributes `update`, `phase2_updates`, `schedule`, `phase_floor`,
-    `image_shape`, `preprocessor`, `epoch` (a weight) and `decoders` (a list), and the methods
-    `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; `augment(x)`, a training batch
-    as it is learned from; and `objectives(x, training)`, which gives `Objectives`.
+    `image_shape`, `preprocessor`, `epoch` (a weight), `encoders` and `decoders` (lists), and the
+    methods `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; `augment(x)`, a training
+    batch as it is learned from; `phase1(x, training)`, which gives Equations (1) and (2) and the
+    latents that phase 2 begins with; and `phase2(x, *latents, training)`, Equation (3), or None.
     """
+
+    phase2 = None
 
     def compile(
         self,
@@ -138,15 +141,22 @@ class TwoPhaseTrainer(keras.Model):
         inputs.check_images(validation_data[0], self.image_shape)
         if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
             raise ValueError(_NO_WEIGHTS)
+        batch_size = batch_size or 32
+        if validation_data[0] is not None:
+            size = kwargs.get("validation_batch_size") or batch_size
+            kwargs["validation_data"] = pipeline.stream(validation_data[0], size)
+        if not kwargs.get("validation_split"):  # else Keras is to split the array
+            x, y = pipeline.stream(x, batch_size, kwargs.get("shuffle", True)), None
         if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # Keras' default; it warns of it for data sets
+            kwargs["shuffle"] = False  # Keras' default is True, of which it warns
         callbacks = _with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """`keras.Model.evaluate`, the losses on normal images, as `fit` takes them."""
         inputs.check_images(x, self.image_shape)
-        return super().evaluate(x, *args, **kwargs)
+        x = pipeline.stream(x, batch_size or 32)
+        return super().evaluate(x, None, batch_size, *args, **kwargs)
 
     def train_step(self, data):
         """One batch. "joint": one forward, both EDEs' gradients at the same weights, then both
@@ -166,50 +176,73 @@ class TwoPhaseTrainer(keras.Model):
 
     def _step(self, x, edes):
         with tf.GradientTape(persistent=True) as tape:
-            objectives = self.objectives(x, training=True)
-        gradients = self._gradients(tape, objectives, edes)
+            reconstructions, latents = self.phase1(x, training=True)
+        latents = latents if self.phase2 else []
+        adversarial, *by_phase2 = self._differentiate_phase2(x, latents)
+        gradients = [
+            self._differentiate(tape, i, reconstructions[i], latents, *by_phase2) for i in edes
+        ]
         del tape
         # TensorFlow may update a weight in place while an operation that does not lead to that
         # weight's own gradient still reads it: no update before every gradient is there.
         with tf.control_dependencies(tf.nest.flatten(gradients)):
             for i, gradient in zip(edes, gradients, strict=True):
                 self._optimizers()[i].apply(gradient, self._ede_variables(i))
-        self._track(objectives, edes, tf.shape(x)[0])
+        self._track(Objectives(reconstructions, adversarial), edes, tf.shape(x)[0])
 
-    def _gradients(self, tape, objectives, edes):
-        """Of each EDE's loss by its variables, put together from those of rec_i and adv: so adv
-        is differentiated once for both, and only by what phase 2 moves."""
+    def _differentiate_phase2(self, x, latents):
+        """adv; its gradients by the latents that it begins with, and by the weights between, a
+        dict: once for both EDEs, whose losses differ by its factor alone."""
+        if not latents:
+            return 0.0, [], {}
+        with tf.GradientTape() as tape:
+            tape.watch(latents)
+            adversarial = self.phase2(x, *latents, training=True)
+        weights = {weight.path: weight for i in (0, 1) for weight in self._ede_variables(i)}
+        by_latents, by_weights = tape.gradient(adversarial, (latents, weights))
+        return (
+            adversarial,
+            [
+                tf.zeros_like(z) if d is None else d
+                for z, d in zip(latents, by_latents, strict=True)
+            ],
+            {path: d for path, d in by_weights.items() if d is not None},
+        )
+
+    def _differentiate(self, tape, i, reconstruction, latents, by_latents, by_weights):
+        """EDE i + 1's loss, Equation (6) or (7), by its variables."""
         # Optimizers add up the replicas' gradients; a loss is a mean over the whole batch.
-        share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
-        adversarial = [[] for _ in edes]
-        if tf.is_tensor(objectives.adversarial):
-            moved = [self._phase2_variables(i) for i in edes]
-            adversarial = tape.gradient(objectives.adversarial, moved, output_gradients=share)
-        gradients = []
-        for i, by_phase2 in zip(edes, adversarial, strict=True):
-            by_phase1 = tape.gradient(
-                objectives.reconstructions[i], self._ede_variables(i), output_gradients=share
-            )
-            # What phase 2 does not move are the first variables, those before the decoder's.
-            by_phase2 = [0.0] * (len(by_phase1) - len(by_phase2)) + by_phase2
-            gradients.append(
-                # adv does not know of the pretext's head, and has no gradient there.
-                [
-                    self._weigh_phases(i, phase1, 0.0 if phase2 is None else phase2)
-                    for phase1, phase2 in zip(by_phase1, by_phase2, strict=True)
-                ]
-            )
-        return gradients
-
-    def _phase2_variables(self, i):
-        if PHASE2_UPDATES[self.phase2_updates][i]:
-            return self._ede_variables(i)
-        return self.decoders[i].trainable_variables
+        share = 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
+        phase1, phase2 = (
+            tf.convert_to_tensor(self._weigh_phases(i, *parts))
+            for parts in ((share, 0.0), (0.0, share))
+        )
+        weights = moved = {weight.path: weight for weight in self._ede_variables(i)}
+        # Through the latents phase 2 goes back by the way of phase 1.
+        seeds = [tf.cast(phase2, d.dtype) * d for d in by_latents]
+        if not latents or PHASE2_UPDATES[self.phase2_updates][i]:
+            gradients = tape.gradient([reconstruction, *latents], weights, [phase1, *seeds])
+        else:
+            gradients = tape.gradient(reconstruction, weights, phase1)
+            moved = {weight.path: weight for weight in self.decoders[i].trainable_variables}
+            for path, gradient in tape.gradient(latents, moved, seeds).items():
+                if gradient is not None:  # D1 leads to none of the latents
+                    gradients[path] += gradient
+        for path in moved.keys() & by_weights.keys():
+            gradients[path] += phase2 * by_weights[path]
+        return list(gradients.values())
 
     def _weigh_phases(self, i, reconstruction, adversarial):
-        """Equation (6) or (7), of losses or of their gradients, in which they are linear."""
+        """Equation (6) or (7), of losses or of their weights."""
         equation = (losses.ede1_loss, losses.ede2_loss)[i]
         return equation(reconstruction, adversarial, self.phase_weight)
+
+    def objectives(self, x, training):
+        """Algorithm 1's inner loop on a batch in [-1, 1]: `Objectives`."""
+        reconstructions, latents = self.phase1(x, training)
+        if not self.phase2:
+            return Objectives(reconstructions)
+        return Objectives(reconstructions, self.phase2(x, *latents, training))
 
     def test_step(self, data):
         """The same losses on held-out normal images, in inference mode."""

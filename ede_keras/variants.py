@@ -5,7 +5,6 @@ from keras import ops
 
 from ede_keras import losses
 from ede_keras.model import EDE
-from ede_keras.trainer import Objectives
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -13,14 +12,7 @@ class TwinEDE(EDE):
     """Two EDEs, E1→D1→E2 and E1→D2→E2, without phase 2; scored by Equation (8)."""
 
     phase_weight = 1.0
-
-    def objectives(self, x, training):
-        z, pretext_loss = self.observe(x, training)
-        x1, z1 = self.regenerate(z, self.decoder1, training)
-        x2, z2 = self.regenerate(z, self.decoder2, training)
-        rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
-        rec_2 = self.weigh(losses.reconstruction_loss, x, x2, z, z2)
-        return Objectives([rec_1, rec_2])
+    phase2 = None
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -29,13 +21,14 @@ class SingleEDE(EDE):
 
     network_names = ("encoder1", "encoder2", "decoder1")
     phase_weight = 1.0
+    phase2 = None
     equation8_weights = (1.0,)
 
-    def objectives(self, x, training):
+    def phase1(self, x, training):
         z, pretext_loss = self.observe(x, training)
         x1, z1 = self.regenerate(z, self.decoder1, training)
         rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
-        return Objectives([rec_1])
+        return [rec_1], []
 
     def score_terms(self, x, training=False):
         z = self.encoder1(x, training=training)
@@ -49,13 +42,14 @@ class AutoEncoder(EDE):
 
     network_names = ("encoder1", "decoder1")
     phase_weight = 1.0
+    phase2 = None
     equation8_weights = (1.0,)
 
-    def objectives(self, x, training):
+    def phase1(self, x, training):
         z, pretext_loss = self.observe(x, training)
         x1 = self.decoder1(z, training=training)
         loss = self.image_weight * ops.mean(losses.distance(x, x1, self.norm)) + pretext_loss
-        return Objectives([loss])
+        return [loss], []
 
     def score_terms(self, x, training=False):
         x1 = self.decoder1(self.encoder1(x, training=training), training=training)
