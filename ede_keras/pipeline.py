@@ -57,7 +57,7 @@ def make_ordered_dataset(images, batch_size, positions=None):
 
 def stream(images, batch_size, shuffle=False):
     """An array as a data set of batches, in order or in another one in each epoch; anything else
-    as it is. Keras would copy the array, and wait as said below."""
+    as it is. Keras would copy the array, and its own data sets are autotuned, see `_read`."""
     if not isinstance(images, np.ndarray):
         return images
     if not shuffle:

@@ -27,10 +27,10 @@ class TwoPhaseTrainer(keras.Model):
     """The training of `EDE` and its variants; they say what is minimized, this says how.
 
     A subclass has the attributes `update`, `phase2_updates`, `schedule`, `phase_floor`,
-    `image_shape`, `preprocessor`, `epoch` (a weight), `encoders` and `decoders` (lists), and the
-    methods `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; `augment(x)`, a training
-    batch as it is learned from; `phase1(x, training)`, which gives Equations (1) and (2) and the
-    latents that phase 2 begins with; and `phase2(x, *latents, training)`, Equation (3), or None.
+    `image_shape`, `preprocessor`, `epoch` (a weight) and `decoders` (a list), and the methods
+    `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; `augment(x)`, a training batch
+    as it is learned from; `phase1(x, training)`, which gives Equations (1) and (2) and the latents
+    that phase 2 begins with; and `phase2(x, *latents, training)`, Equation (3), or None.
     """
 
     phase2 = None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ede_keras.pipeline import make_train_dataset
+from ede_keras.pipeline import make_ordered_dataset, make_train_dataset, stream
 
 IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
 
@@ -43,3 +43,20 @@ def test_an_epoch_of_few_images_is_several_passes():
     (epoch,) = epochs(1, seed=0, min_steps=7)
     assert [epoch[i : i + 9] for i in (0, 9, 18)] == epochs(3, seed=0)
     assert epochs(1, seed=0, min_steps=7, initial_epoch=1) == epochs(2, seed=0, min_steps=7)[1:]
+
+
+def test_streamed_arrays():
+    batches = [batch.numpy() for batch in stream(IMAGES, 4)]
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate(batches), IMAGES)
+    shuffled = stream(IMAGES, 4, shuffle=True)
+    orders = [sum((batch.numpy().ravel().tolist() for batch in shuffled), []) for _ in range(3)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+    assert stream(shuffled, 4) is shuffled
+
+
+def test_no_iterator_is_autotuned():
+    """Its end may take as long as all that it was read for."""
+    made = make_train_dataset(IMAGES, 4, seed=0)[0], make_ordered_dataset(IMAGES, 4)
+    assert [dataset.options().autotune.enabled for dataset in made] == [False, False]
