@@ -15,9 +15,10 @@ import importlib.util
 import sys
 
 import keras
+import tensorflow as tf
 from absl import flags
 
-from ede_keras import command, recipes
+from ede_keras import command, devices, recipes
 from ede_keras.callbacks import CtrlC, EpochCheckpoint, learning_rate_callbacks
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
@@ -57,6 +58,12 @@ flags.DEFINE_enum(
     "auto",
     ("auto", "true", "false"),
     "XLA; auto: on a GPU; true: with --nodeterministic.",
+)
+flags.DEFINE_enum(
+    "strategy",
+    "one",
+    devices.STRATEGIES,
+    "Devices that share a batch: one; mirrored, all of this machine; multi_worker, by TF_CONFIG.",
 )
 flags.DEFINE_bool("deterministic", True, "The same bits every time, on a CPU; rules out XLA.")
 # Where to.
@@ -129,28 +136,49 @@ def score_images(model, image_shape):
     return TiledDetector(model, image_shape, FLAGS.stride, FLAGS.contamination)
 
 
-def build_callbacks(training, work, x_val, *callbacks):
+def build_callbacks(training, work, x_val, strategy, *callbacks):
     # The rate before the checkpoint, whose history is to name it.
     callbacks = [*learning_rate_callbacks(training), *callbacks]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(work / "logs", write_graph=False))
-        callbacks.append(LiveView(work / "logs" / "view", x_val[:SHOWN_IN_LOGS]))
+        if devices.count_workers(strategy) == 1:  # it predicts, which is for all workers to do
+            callbacks.append(LiveView(work / "logs" / "view", x_val[:SHOWN_IN_LOGS]))
     else:
         print("No TensorBoard logs: pip install 'ede-keras[tensorboard]' for them.")
     return callbacks
 
 
-def train(model, training, x_train, x_val, work):
+def begin(run, strategy):
+    """`RunFolder.begin` by the chief, for all workers."""
+    states = ("refused", "new", "resumed", "finished")
+    if devices.is_chief(strategy):
+        try:
+            state = run.begin(FLAGS.resume, FLAGS.overwrite)
+        except BaseException:
+            devices.tell_all(strategy, 0)
+            raise
+        devices.tell_all(strategy, states.index(state))
+        return state
+    state = states[devices.tell_all(strategy, 0)]
+    if state == "refused":
+        raise InputError("The chief, which is the first worker, did not begin; it says why.")
+    return state
+
+
+def train(model, training, x_train, x_val, work, strategy):
     """Trains to the last epoch, from the last checkpoint if there is one.
 
-    Returns the model and the seconds that all epochs took.
+    Returns the model, as one device has it, and the seconds that all epochs took; but None and 0
+    in a worker that is not the chief.
     """
     last = work / "checkpoints" / "last.keras"
+    initial_epoch = 0
     if last.exists():
-        with reading(last, "begin anew by --overwrite"):
+        with reading(last, "begin anew by --overwrite"), strategy.scope():
             model = keras.saving.load_model(last)
-    initial_epoch = int(model.epoch) if last.exists() else 0
-    checkpoint = EpochCheckpoint(last.parent, initial_epoch)
+        initial_epoch = int(model.epoch.numpy())
+    is_chief = devices.is_chief(strategy)
+    checkpoint = EpochCheckpoint(last.parent, initial_epoch) if is_chief else None
     dataset, steps = make_train_dataset(
         x_train, training["batch_size"], FLAGS.seed, initial_epoch, training["min_steps"]
     )
@@ -161,9 +189,17 @@ def train(model, training, x_train, x_val, work):
             initial_epoch=initial_epoch,
             epochs=training["epochs"],
             validation_data=make_ordered_dataset(x_val, training["batch_size"]),
-            callbacks=build_callbacks(training, work, x_val, checkpoint, ctrl_c),
+            callbacks=(
+                build_callbacks(training, work, x_val, strategy, checkpoint, ctrl_c)
+                if is_chief
+                else [*learning_rate_callbacks(training), ctrl_c]
+            ),
             verbose=1 if command.bars() else 2 * (FLAGS.verbosity > command.QUIET),
         )
+    if not is_chief:
+        return None, 0
+    if FLAGS.strategy != "one":
+        model = keras.saving.load_model(last)
     return model, checkpoint.seconds
 
 
@@ -221,6 +257,7 @@ def main(argv):
     del argv
     if FLAGS.jit_compile == "true" and FLAGS.deterministic:
         raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
+    strategy = devices.make_strategy(FLAGS.strategy)
     command.set_determinism(FLAGS.seed, FLAGS.deterministic)
     if FLAGS.stride and not FLAGS.tile:
         raise InputError("--stride goes with --tile; leave it out.")
@@ -237,10 +274,11 @@ def main(argv):
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     image_shape = split.x_train.shape[1:]
     n_tiles = count_tiles(image_shape, FLAGS.tile, FLAGS.stride) if FLAGS.tile else 1
-    model, training = build_model(tile_shape(image_shape), n_tiles * len(split.x_train))
+    with strategy.scope():
+        model, training = build_model(tile_shape(image_shape), n_tiles * len(split.x_train))
     whole = score_images(model, image_shape)
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
-    state = run.begin(FLAGS.resume, FLAGS.overwrite)
+    state = begin(run, strategy)
     if state == "finished":
         print("The run is finished, nothing is left to resume.")
         command.print_table(read_json(run.final / METRICS), run.final)
@@ -256,8 +294,15 @@ def main(argv):
     command.write_damaged(run.work / "damaged.csv", dataset)
     del dataset  # the split has copies of what it needs
     try:
-        model, seconds = train(model, training, x_train, x_val, run.work)
-        finish(score_images(model, image_shape), seconds, split, run)
+        model, seconds = train(model, training, x_train, x_val, run.work, strategy)
+        if model:
+            finish(score_images(model, image_shape), seconds, split, run)
+        devices.tell_all(strategy, 1)  # a worker that ends ends the others
+    except tf.errors.UnavailableError as error:
+        raise InputError(
+            "Another worker is lost. Start all of them again, by the same commands with --resume. "
+            f"Received: {str(error).splitlines()[0]}"
+        ) from error
     except KeyboardInterrupt:
         print(f"\nStopped. Go on by the same command with --resume ({run.work}).")
         sys.exit(130)

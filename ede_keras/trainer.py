@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras import inputs, losses, pipeline, schedules
+from ede_keras import devices, inputs, losses, pipeline, schedules
 
 UPDATES = ("alternate", "joint")
 # Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
@@ -149,6 +149,12 @@ class TwoPhaseTrainer(keras.Model):
             x, y = pipeline.stream(x, batch_size, kwargs.get("shuffle", True)), None
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # Keras' default is True, of which it warns
+            if devices.count_workers(self.distribute_strategy) > 1:
+                # Keras 3.15 takes the mean of the workers' first batches, which neither bytes nor
+                # tuples have.
+                x = _as_float(x)
+                if kwargs.get("validation_data") is not None:
+                    kwargs["validation_data"] = _as_float(kwargs["validation_data"])
         callbacks = _with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
@@ -166,13 +172,10 @@ class TwoPhaseTrainer(keras.Model):
         edes = range(len(self.decoders))
         for together in [edes] if self.update == "joint" else [[i] for i in edes]:
             self._step(x, together)
-        return self.get_metrics_result()
+        return self._results()
 
     def _images(self, data):
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None:
-            raise ValueError(_NO_WEIGHTS)
-        return self.preprocessor(x)
+        return self.preprocessor(_take_images(data))
 
     def _step(self, x, edes):
         with tf.GradientTape(persistent=True) as tape:
@@ -249,7 +252,15 @@ class TwoPhaseTrainer(keras.Model):
         x = self._images(data)
         objectives = self.objectives(x, training=False)
         self._track(objectives, range(len(self.decoders)), tf.shape(x)[0])
-        return self.get_metrics_result()
+        return self._results()
+
+    def _results(self):
+        """The running means."""
+        results = self.get_metrics_result()
+        if devices.count_workers(self.distribute_strategy) == 1:
+            return results
+        # Keras 3.15 takes the workers' mean over an axis that a scalar does not have.
+        return {name: tf.reshape(value, (1,)) for name, value in results.items()}
 
     def _track(self, objectives, edes, n):
         loss, *ede_losses = self._means
@@ -265,6 +276,18 @@ class TwoPhaseTrainer(keras.Model):
         """`loss`, what both EDEs reconstruct wrongly, comparable between epochs, so that it may
         be monitored; `ede1_loss` and `ede2_loss`, Equations (6) and (7), which move with n."""
         return getattr(self, "_means", [])
+
+
+def _take_images(data):
+    """The images of a batch; labels are not looked at."""
+    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if sample_weight is not None:
+        raise ValueError(_NO_WEIGHTS)
+    return x
+
+
+def _as_float(dataset):
+    return dataset.map(lambda *data: tf.cast(_take_images(data), "float32"))
 
 
 def _with_epoch_follower(callbacks, model):

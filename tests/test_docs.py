@@ -1,5 +1,6 @@
 """The pages of docs/ are what they say: commands, snippets, names of tests."""
 
+import json
 import re
 import shutil
 
@@ -29,6 +30,13 @@ def test_pictures_of_the_method(run_python, tmp_path):
             for folder in (tmp_path, ROOT / "docs/pages")
         )
         assert drawn.shape == committed.shape and np.ptp(drawn) > 200
+
+
+def test_the_variable_of_several_workers():
+    (text,) = re.findall(r"TF_CONFIG='(.+)'", PAGES["devices"])
+    config = json.loads(text)
+    assert len(config["cluster"]["worker"]) == 2
+    assert config["task"] == {"type": "worker", "index": 0}
 
 
 def test_a_snippet_of_recipes():

@@ -1,0 +1,117 @@
+"""Several devices and several processes that train together."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from commands import ROOT
+
+FLAGS = (
+    *("--dataset=digits", "--normal=2", "--epochs=6", "--min_steps=4"),
+    *("--base_width=4", "--latent_dim=8"),
+)
+
+
+def free_ports(n):
+    sockets = [socket.socket() for _ in range(n)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start_workers(output_dir, *flags):
+    """Two processes, the chief first."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    command = (sys.executable, "train.py", *FLAGS, f"--output_dir={output_dir}", *flags)
+    workers = []
+    for i in range(2):
+        task = {"cluster": cluster, "task": {"type": "worker", "index": i}}
+        workers.append(
+            subprocess.Popen(
+                [*command, "--strategy=multi_worker"],
+                cwd=ROOT,
+                env={**os.environ, "TF_CONFIG": json.dumps(task)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return workers
+
+
+def wait_for_all(workers):
+    """Their exit codes and what they said on stderr."""
+    said = [worker.communicate(timeout=300)[1] for worker in workers]
+    return [worker.returncode for worker in workers], said
+
+
+def read_losses(run):
+    with open(run / "checkpoints/history.csv") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name.endswith("loss")}
+
+
+def assert_same_run(found, wanted):
+    """But for rounding: other sums, in another order."""
+    losses = read_losses(found), read_losses(wanted)
+    for name, values in losses[1].items():
+        assert losses[0][name] == pytest.approx(values, rel=1e-3)
+    models = [keras.saving.load_model(run / "model.keras") for run in (found, wanted)]
+    assert models[0].epoch == models[1].epoch == 6
+    scores = [
+        np.genfromtxt(run / "scores.csv", delimiter=",", names=True)["score"]
+        for run in (found, wanted)
+    ]
+    assert np.abs(scores[0] - scores[1]).max() < 0.05 * scores[1].std()
+
+
+@pytest.mark.slow
+def test_a_lost_worker_and_its_return(run_command, tmp_path):
+    """Two processes train as one does, though one of them is killed on the way."""
+    run_command("train.py", *FLAGS, f"--output_dir={tmp_path / 'one'}")
+    work = tmp_path / "two/digits/2/0.unfinished"
+    workers = start_workers(tmp_path / "two")
+    until = time.monotonic() + 240
+    while not (work / "checkpoints/last.keras").exists():
+        assert time.monotonic() < until and all(worker.poll() is None for worker in workers)
+        time.sleep(0.05)
+    workers[1].kill()
+    codes, said = wait_for_all(workers)
+    assert codes == [1, -signal.SIGKILL]
+    assert "Another worker is lost. Start all of them again" in said[0]
+    assert "Traceback" not in said[0]
+    codes, said = wait_for_all(start_workers(tmp_path / "two", "--resume"))
+    assert codes == [0, 0], said
+    assert_same_run(tmp_path / "two/digits/2/0", tmp_path / "one/digits/2/0")
+
+
+@pytest.mark.slow
+def test_what_the_chief_refuses_all_refuse(tmp_path):
+    (tmp_path / "digits/2/0.unfinished").mkdir(parents=True)
+    (tmp_path / "digits/2/0.unfinished/config.json").write_text("{}")
+    codes, said = wait_for_all(start_workers(tmp_path))
+    assert codes == [1, 1]
+    assert "another config" in said[0] and "The chief" in said[1]
+
+
+def test_multi_worker_needs_tf_config(run_command, tmp_path):
+    done = run_command("train.py", *FLAGS, "--strategy=multi_worker", check=False)
+    assert done.returncode == 1 and "needs the environment variable TF_CONFIG" in done.stderr
+
+
+@pytest.mark.slow
+def test_mirrored_on_one_device_is_one(run_command, tmp_path):
+    run_command("train.py", *FLAGS, f"--output_dir={tmp_path / 'one'}")
+    run_command("train.py", *FLAGS, f"--output_dir={tmp_path / 'two'}", "--strategy=mirrored")
+    assert_same_run(tmp_path / "two/digits/2/0", tmp_path / "one/digits/2/0")
