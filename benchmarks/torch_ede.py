@@ -5,6 +5,7 @@ For `benchmarks.speed`, and compared with the Keras model step by step in the te
 """
 
 import torch
+import torch._functorch.config
 from torch import nn
 
 LEAKY_SLOPE = 0.2
@@ -95,6 +96,8 @@ class TorchEDE:
         ]
         self.weights = image_weight, latent_weight
         if compiled:
+            # Else a compiled network can be gone back through only once.
+            torch._functorch.config.donated_buffer = False
             self.networks = {name: torch.compile(net) for name, net in self.networks.items()}
 
     def losses(self, x, phase_weight):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from commands import ROOT
 
-from benchmarks import figures, simple, tables
+from benchmarks import figures, simple, speed, tables
+from ede_keras import networks
 from ede_keras.datasets import load_dataset
 from ede_keras.protocols import make_split
 from ede_keras.recipes import RECIPES
@@ -156,3 +157,32 @@ def test_the_speed_of_an_export(run_python, run_dir, tmp_path):
     for row in rows[2:]:
         assert float(row[1].split(" / ")[0]) > 0
         assert float(row[-1].strip("| ")) < 1e-4
+
+
+def test_operations_of_a_forward_pass():
+    """Each of a kernel's weights multiplies and adds once at each position."""
+    encoder = networks.build_encoder(32, 1, 100)
+    inside = 16 * (1 * 32 * 16**2 + 32 * 64 * 8**2 + 64 * 128 * 4**2 + 128 * 100)
+    assert speed.count_operations([encoder]) == 2 * inside
+    decoder = networks.build_decoder(32, 1, 100)
+    assert speed.count_operations([encoder, decoder]) == 4 * inside  # the encoder mirrored
+
+
+@pytest.mark.slow
+def test_a_contestant_answers_each_turn(run_python):
+    done = run_python("-m", "benchmarks.speed", "--contestant=multiply", input="\n\n")
+    first, *turns = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["started"] > 0 and len(turns) == 2
+    assert all(turn["seconds"] > 0 and turn["peak_mib"] > 100 for turn in turns)
+
+
+def test_the_table_of_speed():
+    entry = {
+        "per_second": 50.0,
+        "quartiles": [40.0, 60.0],
+        "until_first_turn": 3.0,
+        "peak_mib": 9.0,
+    }
+    found = {"train, paper": entry, "multiply": {**entry, "per_second": 1000.0}}
+    (row,) = speed.make_table(found, {"train": 10, "score": 1}).splitlines()[2:]
+    assert row == "| train, paper | 50 | 40 – 60 | 0.50 | 3.0 | 9 |"

@@ -1,0 +1,306 @@
+"""How fast training and scoring are, beside PyTorch and beside what the machine could do.
+
+  python -m benchmarks.speed
+
+Each contestant is a process of its own; they take turns, so that a slow moment of the machine is
+slow for all of them. PyTorch's are left out where it is missing (pip install '.[bench]'). Writes
+`benchmarks/results/speed.json` and `speed.md`.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import tables
+from ede_keras.files import atomic_path, write_json
+
+flags.DEFINE_integer("rounds", 9, "Turns of each contestant.", lower_bound=2)
+flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=2)
+flags.DEFINE_integer("steps", 20, "Batches in a turn.", lower_bound=1)
+flags.DEFINE_string("results", str(tables.RESULTS / "speed"), "Stem of the files to write.")
+flags.DEFINE_string("contestant", None, "For its own use: what this process is.")
+
+FLAGS = flags.FLAGS
+SHAPE = (32, 32, 1)
+
+
+def make_images():
+    n = FLAGS.batch_size * FLAGS.steps
+    return np.random.default_rng(0).integers(0, 256, (n, *SHAPE), dtype=np.uint8)
+
+
+# The contestants: each returns a function that works through all images once.
+
+
+def fit(recipe):
+    """`model.fit`, with its pipeline, as train.py calls it."""
+    from ede_keras import EDE
+    from ede_keras.pipeline import make_train_dataset
+
+    images = make_images()
+    model = EDE.from_recipe(recipe, SHAPE)
+    model.compile()
+    dataset, steps = make_train_dataset(images, FLAGS.batch_size, seed=0)
+    return lambda: model.fit(dataset, steps_per_epoch=steps, epochs=1, verbose=0)
+
+
+def bare_steps(recipe):
+    """`train_step` alone, compiled, on a batch that is there."""
+    import tensorflow as tf
+
+    from ede_keras import EDE
+
+    model = EDE.from_recipe(recipe, SHAPE)
+    model.compile()
+    batch = tf.constant(make_images()[: FLAGS.batch_size])
+    step = tf.function(model.train_step)
+
+    def run():
+        for _ in range(FLAGS.steps):
+            losses = step(batch)
+        return losses["loss"].numpy()
+
+    return run
+
+
+def predict(recipe):
+    """Scores, without maps, as `evaluate.py` asks for them."""
+    from ede_keras import EDE
+
+    images = make_images()
+    model = EDE.from_recipe(recipe, SHAPE, **({} if recipe == "paper" else {"memory_size": 1000}))
+    model.compile()
+    model.calibrate(images[:1000], held_out=images[1000:1064])
+    return lambda: model.combine_terms(model.compute_terms(images))
+
+
+def torch_train(compiled, channels_last):
+    import torch
+
+    from benchmarks.torch_ede import TorchEDE
+
+    model = TorchEDE(compiled=compiled, channels_last=channels_last)
+    batches = torch.from_numpy(make_images()).split(FLAGS.batch_size)
+
+    def run():
+        for batch in batches:
+            model.train_step(batch, 0.5)
+
+    return run
+
+
+def torch_score(compiled, channels_last):
+    import torch
+
+    from benchmarks.torch_ede import TorchEDE
+
+    model = TorchEDE(compiled=compiled, channels_last=channels_last)
+    batches = torch.from_numpy(make_images()).split(256)
+    return lambda: [model.score(batch) for batch in batches]
+
+
+def multiply():
+    """Matrix products, in TensorFlow: 2 · 1024³ operations each."""
+    import tensorflow as tf
+
+    a = tf.random.normal((1024, 1024))
+
+    def run():
+        for _ in range(20):
+            product = tf.matmul(a, a)
+        return product.numpy()
+
+    return run
+
+
+PRODUCTS = 20 * 2 * 1024**3
+KERAS = {
+    "train, paper": lambda: fit("paper"),
+    "train, default": lambda: fit("default"),
+    "bare step, paper": lambda: bare_steps("paper"),
+    "bare step, default": lambda: bare_steps("default"),
+    "score, paper": lambda: predict("paper"),
+    "score, default": lambda: predict("default"),
+    "multiply": multiply,
+}
+TORCH = {
+    f"torch {what}, {mode}{', channels last' if last else ''}": (
+        lambda do=do, compiled=mode == "compiled", last=last: do(compiled, last)
+    )
+    for what, do in (("train", torch_train), ("score", torch_score))
+    for mode in ("eager", "compiled")
+    for last in (False, True)
+}
+
+
+def contend(name):
+    """Waits for a line on stdin before each turn, and answers with the turn's seconds; the first
+    answer is how long it took from the start to the end of the first turn, and the memory."""
+    run = {**KERAS, **TORCH}[name]()
+    run()
+    print(json.dumps({"started": time.time()}), flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "peak_mib": peak}), flush=True)
+
+
+class Contestant:
+    """A process that has done its first turn."""
+
+    def __init__(self, name):
+        own = [f"--{flag}={FLAGS[flag].value}" for flag in ("batch_size", "steps")]
+        began = time.time()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.speed", f"--contestant={name}", *own],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.name = name
+        self.seconds = []
+        self.until_first_turn = self._answer()["started"] - began
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} has ended; run it by --contestant to see why")
+        return json.loads(line)
+
+    def take_turn(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        self.seconds.append(answer["seconds"])
+        self.peak_mib = answer["peak_mib"]
+
+
+def count_operations(networks):
+    """Multiplications and additions of a forward pass of Keras networks, for an image."""
+    operations = 0
+    for network in networks:
+        for layer in network.layers:
+            kernel = getattr(layer, "kernel", None)
+            if kernel is None:
+                continue
+            # Every weight meets each position of the smaller of a convolution's two sides.
+            sides = [int(np.prod(tensor.shape[1:-1])) for tensor in (layer.input, layer.output)]
+            operations += 2 * int(np.prod(kernel.shape)) * min(sides)
+    return operations
+
+
+def least_operations():
+    """What a training step and a score of the paper's recipe cost at the least, for an image."""
+    from ede_keras import EDE
+
+    model = EDE.from_recipe("paper", SHAPE)
+    encode, decode = (count_operations([network]) for network in (model.encoder1, model.decoder1))
+    # Phase 1 and 2: E1, D1, E2, D2, E2, D1, E2; and back by the weights and by the inputs. A score
+    # needs no x1.
+    return {"train": 3 * (4 * encode + 3 * decode), "score": 3 * encode + 2 * decode}
+
+
+def describe_machine():
+    names = [
+        line.split(":")[1].strip()
+        for line in open("/proc/cpuinfo")
+        if line.startswith("model name")
+    ]
+    packages = ["keras", "tensorflow", "numpy"]
+    if importlib.util.find_spec("torch"):
+        packages.append("torch")
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def measure(names):
+    """All contestants, after their turns."""
+    contestants = [Contestant(name) for name in names]
+    for _ in range(FLAGS.rounds):
+        for contestant in contestants:
+            contestant.take_turn()
+    for contestant in contestants:
+        contestant.process.communicate()
+    return contestants
+
+
+def summarize(contestants):
+    """Medians, and the quartiles of the rounds' ratios, a dict to be kept."""
+    n = FLAGS.batch_size * FLAGS.steps
+    found = {}
+    for contestant in contestants:
+        seconds = np.array(contestant.seconds)
+        amount = PRODUCTS if contestant.name == "multiply" else n
+        found[contestant.name] = {
+            "per_second": float(amount / np.median(seconds)),
+            "quartiles": [float(amount / q) for q in np.quantile(seconds, [0.75, 0.25])],
+            "until_first_turn": contestant.until_first_turn,
+            "peak_mib": contestant.peak_mib,
+        }
+    return found
+
+
+def make_table(found, least):
+    """Markdown: images per second, its quartiles, and how that compares."""
+    rows = [["", "images/s", "quartiles", "of the limit", "to the first turn, s", "peak, MiB"]]
+    rows.append(["---"] * len(rows[0]))
+    for name, entry in found.items():
+        if name == "multiply":
+            continue
+        limit = ""
+        for what, operations in least.items():
+            if what in name and "default" not in name:
+                limit = f"{entry['per_second'] * operations / found['multiply']['per_second']:.2f}"
+        rows.append(
+            [
+                name,
+                f"{entry['per_second']:.0f}",
+                " – ".join(f"{q:.0f}" for q in entry["quartiles"]),
+                limit,
+                f"{entry['until_first_turn']:.1f}",
+                f"{entry['peak_mib']:.0f}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(argv):
+    del argv
+    if FLAGS.contestant:
+        contend(FLAGS.contestant)
+        return
+    names = [*KERAS, *(TORCH if importlib.util.find_spec("torch") else ())]
+    found, least, machine = summarize(measure(names)), least_operations(), describe_machine()
+    write_json(
+        f"{FLAGS.results}.json", {"machine": machine, "least_operations": least, "found": found}
+    )
+    text = (
+        f"Images {' x '.join(map(str, SHAPE))}, batches of {FLAGS.batch_size} (scores: 256), "
+        f"{FLAGS.rounds} turns; {', '.join(f'{k} {v}' for k, v in machine.items())}; matrices are "
+        f"multiplied at {found['multiply']['per_second'] / 1e9:.0f} GFLOP/s. The limit is what "
+        f"that allows: {least['train'] / 1e6:.0f} MFLOP to train on an image, "
+        f"{least['score'] / 1e6:.0f} to score it.\n\n{make_table(found, least)}\n"
+    )
+    with atomic_path(f"{FLAGS.results}.md") as aside:
+        aside.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    app.run(main)
