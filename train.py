@@ -27,7 +27,7 @@ from ede_keras.folders import LAYOUTS
 from ede_keras.live_view import LiveView
 from ede_keras.losses import NORMS
 from ede_keras.model import PRETEXTS, SCORES
-from ede_keras.pipeline import make_ordered_dataset, make_train_dataset
+from ede_keras.pipeline import make_train_dataset
 from ede_keras.protocols import PROTOCOLS, make_split
 from ede_keras.runs import METRICS, MODEL, RunFolder
 from ede_keras.schedules import SCHEDULES
@@ -148,23 +148,6 @@ def build_callbacks(training, work, x_val, strategy, *callbacks):
     return callbacks
 
 
-def begin(run, strategy):
-    """`RunFolder.begin` by the chief, for all workers."""
-    states = ("refused", "new", "resumed", "finished")
-    if devices.is_chief(strategy):
-        try:
-            state = run.begin(FLAGS.resume, FLAGS.overwrite)
-        except BaseException:
-            devices.tell_all(strategy, 0)
-            raise
-        devices.tell_all(strategy, states.index(state))
-        return state
-    state = states[devices.tell_all(strategy, 0)]
-    if state == "refused":
-        raise InputError("The chief, which is the first worker, did not begin; it says why.")
-    return state
-
-
 def train(model, training, x_train, x_val, work, strategy):
     """Trains to the last epoch, from the last checkpoint if there is one.
 
@@ -188,7 +171,8 @@ def train(model, training, x_train, x_val, work, strategy):
             steps_per_epoch=steps,
             initial_epoch=initial_epoch,
             epochs=training["epochs"],
-            validation_data=make_ordered_dataset(x_val, training["batch_size"]),
+            validation_data=x_val,
+            validation_batch_size=training["batch_size"],
             callbacks=(
                 build_callbacks(training, work, x_val, strategy, checkpoint, ctrl_c)
                 if is_chief
@@ -278,7 +262,9 @@ def main(argv):
         model, training = build_model(tile_shape(image_shape), n_tiles * len(split.x_train))
     whole = score_images(model, image_shape)
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, model, training))
-    state = begin(run, strategy)
+    state = devices.ask_chief(
+        strategy, lambda: run.begin(FLAGS.resume, FLAGS.overwrite), ("new", "resumed", "finished")
+    )
     if state == "finished":
         print("The run is finished, nothing is left to resume.")
         command.print_table(read_json(run.final / METRICS), run.final)

@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -124,27 +125,25 @@ def multiply():
 
 PRODUCTS = 20 * 2 * 1024**3
 KERAS = {
-    "train, paper": lambda: fit("paper"),
-    "train, default": lambda: fit("default"),
-    "bare step, paper": lambda: bare_steps("paper"),
-    "bare step, default": lambda: bare_steps("default"),
-    "score, paper": lambda: predict("paper"),
-    "score, default": lambda: predict("default"),
+    "train, paper": partial(fit, "paper"),
+    "train, default": partial(fit, "default"),
+    "bare step, paper": partial(bare_steps, "paper"),
+    "bare step, default": partial(bare_steps, "default"),
+    "score, paper": partial(predict, "paper"),
+    "score, default": partial(predict, "default"),
     "multiply": multiply,
 }
 TORCH = {
-    f"torch {what}, {mode}{', channels last' if last else ''}": (
-        lambda do=do, compiled=mode == "compiled", last=last: do(compiled, last)
-    )
+    f"torch {what}, {mode}{order}": partial(do, mode == "compiled", bool(order))
     for what, do in (("train", torch_train), ("score", torch_score))
     for mode in ("eager", "compiled")
-    for last in (False, True)
+    for order in ("", ", channels last")
 }
 
 
 def contend(name):
-    """Waits for a line on stdin before each turn, and answers with the turn's seconds; the first
-    answer is how long it took from the start to the end of the first turn, and the memory."""
+    """Waits for a line on stdin before each turn, and answers with the turn's seconds and the
+    memory so far; the first answer is when the first turn, which no line asks for, had ended."""
     run = {**KERAS, **TORCH}[name]()
     run()
     print(json.dumps({"started": time.time()}), flush=True)

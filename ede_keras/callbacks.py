@@ -1,10 +1,12 @@
-"""Keras callbacks of the recipes and of the training command."""
+"""Keras callbacks of `fit`, of the recipes and of the training command."""
 
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from ede_keras.files import atomic_path, read_csv, reading, write_csv
 
@@ -103,3 +105,32 @@ class CtrlC(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.pressed:
             raise KeyboardInterrupt
+
+
+def with_epoch_follower(callbacks, model):
+    """The callbacks with `_EpochFollower` first: the others are to see the epoch's own state."""
+    follower = _EpochFollower()
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        return [follower, *filter(None, callbacks)]
+    if not any(isinstance(callback, _EpochFollower) for callback in callbacks.callbacks):
+        follower.set_model(model)
+        callbacks.callbacks.insert(0, follower)
+    return callbacks
+
+
+class _EpochFollower(keras.callbacks.Callback):
+    """n = Keras' epoch + 1, whatever epoch `fit` starts at; and a word when a loss is lost."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.set_epoch(epoch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        broken = [name for name, value in (logs or {}).items() if not np.isfinite(value)]
+        if broken:
+            warnings.warn(
+                f"Training has diverged: {', '.join(broken)} not finite after epoch {epoch + 1}. "
+                "Lower the learning rate, or use `schedule='floored_inverse_epoch'`; the weights "
+                "are of no use, begin anew.",
+                stacklevel=2,
+            )

@@ -47,6 +47,26 @@ def is_chief(strategy):
     return resolver.task_type == "worker" and resolver.task_id == 0
 
 
+def ask_chief(strategy, choose, answers):
+    """What `choose()`, one of `answers`, says in the chief, in all processes.
+
+    Raises:
+        InputError: In the others, if it raises in the chief.
+    """
+    if not is_chief(strategy):
+        number = tell_all(strategy, 0)
+        if number == 0:
+            raise InputError("The chief, which is the first worker, did not begin; it says why.")
+        return answers[number - 1]
+    try:
+        answer = choose()
+    except BaseException:
+        tell_all(strategy, 0)
+        raise
+    tell_all(strategy, 1 + answers.index(answer))
+    return answer
+
+
 def tell_all(strategy, number):
     """The chief's number, an integer, in all processes; each of them waits for it here."""
     if count_workers(strategy) == 1:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras import exif, images, other_formats, scratch
+from ede_keras import exif, images, other_formats, pipeline, scratch
 from ede_keras.errors import InputError
 
 JPEG = (".jpg", ".jpeg")
@@ -131,10 +131,7 @@ def _map_files(paths, function, *columns):
         lambda name, is_other, *values: function(read(name, is_other), *values),
         num_parallel_calls=os.cpu_count(),
     )
-    # See `pipeline`: the end of an autotuned iterator may take as long as all of it.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    results = results.prefetch(2).with_options(options).as_numpy_iterator()
+    results = pipeline.read_ahead(results).as_numpy_iterator()
     for path in paths:
         try:
             yield next(results)

@@ -43,7 +43,7 @@ class LiveView(keras.callbacks.Callback):
         reconstructions, adversarial = self.model.objectives(x, training=False)
         for i, loss in enumerate(reconstructions):
             tf.summary.scalar(f"held_out/phase1_ede{i + 1}", loss)
-        if len(self.model.decoders) == 2:
+        if self.model.phase2:
             tf.summary.scalar("held_out/phase2", adversarial)
 
 

@@ -57,7 +57,8 @@ def make_ordered_dataset(images, batch_size, positions=None):
 
 def stream(images, batch_size, shuffle=False):
     """An array as a data set of batches, in order or in another one in each epoch; anything else
-    as it is. Keras would copy the array, and its own data sets are autotuned, see `_read`."""
+    as it is. Keras would copy the array, and its own data sets are autotuned, see
+    `read_ahead`."""
     if not isinstance(images, np.ndarray):
         return images
     if not shuffle:
@@ -75,8 +76,12 @@ def _read(positions, images):
         batch.set_shape([*positions.shape, *images.shape[1:]])
         return batch
 
-    # tf.data's autotuning may sleep in an iterator's end for as long as the iterator has run
-    # (TensorFlow 2.21), and there is nothing here to tune.
+    return read_ahead(positions.map(gather))
+
+
+def read_ahead(dataset):
+    """A data set that works ahead of its reader, without tf.data's autotuning, which may sleep in
+    an iterator's end for as long as the iterator has run (TensorFlow 2.21)."""
     options = tf.data.Options()
     options.autotune.enabled = False
-    return positions.map(gather).prefetch(2).with_options(options)
+    return dataset.prefetch(2).with_options(options)

@@ -1,6 +1,5 @@
 """Algorithm 1: two optimizers over shared encoders, in two phases whose balance moves."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ede_keras import devices, inputs, losses, pipeline, schedules
+from ede_keras.callbacks import with_epoch_follower
 
 UPDATES = ("alternate", "joint")
 # Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
@@ -137,32 +137,31 @@ class TwoPhaseTrainer(keras.Model):
             batch_size, epochs, verbose, callbacks, **kwargs: As in `keras.Model.fit`.
         """
         inputs.check_images(x, self.image_shape)
-        validation_data = keras.utils.unpack_x_y_sample_weight(kwargs.get("validation_data"))
-        inputs.check_images(validation_data[0], self.image_shape)
+        held_out = _take_images(kwargs.get("validation_data"))
+        inputs.check_images(held_out, self.image_shape)
         if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
             raise ValueError(_NO_WEIGHTS)
         batch_size = batch_size or 32
-        if validation_data[0] is not None:
-            size = kwargs.get("validation_batch_size") or batch_size
-            kwargs["validation_data"] = pipeline.stream(validation_data[0], size)
-        if not kwargs.get("validation_split"):  # else Keras is to split the array
+        if isinstance(x, np.ndarray) and not kwargs.get("validation_split"):
             x, y = pipeline.stream(x, batch_size, kwargs.get("shuffle", True)), None
+        held_out = pipeline.stream(held_out, kwargs.get("validation_batch_size") or batch_size)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # Keras' default is True, of which it warns
             if devices.count_workers(self.distribute_strategy) > 1:
                 # Keras 3.15 takes the mean of the workers' first batches, which neither bytes nor
                 # tuples have.
                 x = _as_float(x)
-                if kwargs.get("validation_data") is not None:
-                    kwargs["validation_data"] = _as_float(kwargs["validation_data"])
-        callbacks = _with_epoch_follower(callbacks, self)
+                held_out = None if held_out is None else _as_float(held_out)
+        kwargs["validation_data"] = held_out
+        callbacks = with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """`keras.Model.evaluate`, the losses on normal images, as `fit` takes them."""
         inputs.check_images(x, self.image_shape)
-        x = pipeline.stream(x, batch_size or 32)
-        return super().evaluate(x, None, batch_size, *args, **kwargs)
+        if isinstance(x, np.ndarray):
+            x, y = pipeline.stream(x, batch_size or 32), None
+        return super().evaluate(x, y, batch_size, *args, **kwargs)
 
     def train_step(self, data):
         """One batch. "joint": one forward, both EDEs' gradients at the same weights, then both
@@ -288,32 +287,3 @@ def _take_images(data):
 
 def _as_float(dataset):
     return dataset.map(lambda *data: tf.cast(_take_images(data), "float32"))
-
-
-def _with_epoch_follower(callbacks, model):
-    """The callbacks with `_EpochFollower` first: the others are to see the epoch's own state."""
-    follower = _EpochFollower()
-    if not isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-        return [follower, *filter(None, callbacks)]
-    if not any(isinstance(callback, _EpochFollower) for callback in callbacks.callbacks):
-        follower.set_model(model)
-        callbacks.callbacks.insert(0, follower)
-    return callbacks
-
-
-class _EpochFollower(keras.callbacks.Callback):
-    """n = Keras' epoch + 1, whatever epoch `fit` starts at; and a word when a loss is lost."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.model.set_epoch(epoch + 1)
-
-    def on_epoch_end(self, epoch, logs=None):
-        broken = [name for name, value in (logs or {}).items() if not np.isfinite(value)]
-        if broken:
-            warnings.warn(
-                f"Training has diverged: {', '.join(broken)} not finite after epoch {epoch + 1}. "
-                "Lower the learning rate, or use `schedule='floored_inverse_epoch'`; the weights "
-                "are of no use, begin anew.",
-                stacklevel=2,
-            )

@@ -19,7 +19,7 @@ import pytest
 from commands import ROOT, flags_of
 
 import ede_keras
-from ede_keras import savedmodel_check
+from ede_keras import savedmodel_check, sources
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +156,17 @@ def run_dir(run_command, tmp_path_factory):
     done = run_command("train.py", *flags_of(output_dir, "--epochs=3"))
     (output_dir / "stdout.txt").write_text(done.stdout)
     return output_dir / "digits" / "2" / "0"
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """An empty Keras cache, no Debian package, and a network where nothing answers."""
+
+    def fail(*_, **__):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(sources, "_DEBIAN_FMNIST", tmp_path / "debian")
+    for module in sources._DOWNLOADS.values():
+        monkeypatch.setattr(module, "load_data", fail)
+    return tmp_path

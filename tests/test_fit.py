@@ -60,6 +60,11 @@ def test_weights_of_samples_are_refused(build, images, weights):
         build().fit(images, verbose=0, **weights)
 
 
+def test_weights_of_held_out_images_are_refused(build, images):
+    with pytest.raises(ValueError, match="weights are not supported"):
+        build().fit(images, validation_data=(images, None, np.ones(70)), verbose=0)
+
+
 def test_weights_in_a_dataset_are_refused(build, images):
     weighted = tf.data.Dataset.from_tensors((images, np.zeros(70), np.ones(70)))
     with pytest.raises(ValueError, match="weights are not supported"):

@@ -1,13 +1,10 @@
 import gc
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ROOT
 from makers import write_image
 
 from ede_keras import scratch
@@ -80,7 +77,7 @@ def test_a_folder_is_on_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_a_folder(tmp_path):
+def test_memory_does_not_grow_with_a_folder(run_python, tmp_path):
     """Training, calibrating and scoring; 6,400 images here are 315 MB."""
     rng = np.random.default_rng(0)
     kinds = [
@@ -123,9 +120,6 @@ def test_memory_does_not_grow_with_a_folder(tmp_path):
         folder.mkdir()
         for i in range(n):
             os.link(kinds[i % 10], folder / f"{i}.jpg")
-        done = subprocess.run(
-            [sys.executable, "-c", script, folder], capture_output=True, text=True, cwd=ROOT
-        )
-        assert done.returncode == 0, done.stderr
+        done = run_python("-c", script, folder)
         used.append(float(done.stdout.split()[-1]))
     assert used[1] - used[0] < 100

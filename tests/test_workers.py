@@ -1,6 +1,5 @@
 """Several devices and several processes that train together."""
 
-import csv
 import json
 import os
 import signal
@@ -12,12 +11,9 @@ import time
 import keras
 import numpy as np
 import pytest
-from commands import ROOT
+from commands import ROOT, flags_of, read_rows
 
-FLAGS = (
-    *("--dataset=digits", "--normal=2", "--epochs=6", "--min_steps=4"),
-    *("--base_width=4", "--latent_dim=8"),
-)
+FLAGS = ("--epochs=6", "--min_steps=4", "--base_width=4", "--latent_dim=8")
 
 
 def free_ports(n):
@@ -33,7 +29,7 @@ def free_ports(n):
 def start_workers(output_dir, *flags):
     """Two processes, the chief first."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    command = (sys.executable, "train.py", *FLAGS, f"--output_dir={output_dir}", *flags)
+    command = (sys.executable, "train.py", *flags_of(output_dir, *FLAGS, *flags))
     workers = []
     for i in range(2):
         task = {"cluster": cluster, "task": {"type": "worker", "index": i}}
@@ -57,8 +53,7 @@ def wait_for_all(workers):
 
 
 def read_losses(run):
-    with open(run / "checkpoints/history.csv") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(run / "checkpoints/history.csv")
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name.endswith("loss")}
 
 
@@ -70,7 +65,7 @@ def assert_same_run(found, wanted):
     models = [keras.saving.load_model(run / "model.keras") for run in (found, wanted)]
     assert models[0].epoch == models[1].epoch == 6
     scores = [
-        np.genfromtxt(run / "scores.csv", delimiter=",", names=True)["score"]
+        np.array([float(row["score"]) for row in read_rows(run / "scores.csv")])
         for run in (found, wanted)
     ]
     assert np.abs(scores[0] - scores[1]).max() < 0.05 * scores[1].std()
@@ -79,7 +74,7 @@ def assert_same_run(found, wanted):
 @pytest.mark.slow
 def test_a_lost_worker_and_its_return(run_command, tmp_path):
     """Two processes train as one does, though one of them is killed on the way."""
-    run_command("train.py", *FLAGS, f"--output_dir={tmp_path / 'one'}")
+    run_command("train.py", *flags_of(tmp_path / "one", *FLAGS))
     work = tmp_path / "two/digits/2/0.unfinished"
     workers = start_workers(tmp_path / "two")
     until = time.monotonic() + 240
@@ -106,12 +101,12 @@ def test_what_the_chief_refuses_all_refuse(tmp_path):
 
 
 def test_multi_worker_needs_tf_config(run_command, tmp_path):
-    done = run_command("train.py", *FLAGS, "--strategy=multi_worker", check=False)
+    done = run_command("train.py", *flags_of(tmp_path, "--strategy=multi_worker"), check=False)
     assert done.returncode == 1 and "needs the environment variable TF_CONFIG" in done.stderr
 
 
 @pytest.mark.slow
 def test_mirrored_on_one_device_is_one(run_command, tmp_path):
-    run_command("train.py", *FLAGS, f"--output_dir={tmp_path / 'one'}")
-    run_command("train.py", *FLAGS, f"--output_dir={tmp_path / 'two'}", "--strategy=mirrored")
+    run_command("train.py", *flags_of(tmp_path / "one", *FLAGS))
+    run_command("train.py", *flags_of(tmp_path / "two", *FLAGS, "--strategy=mirrored"))
     assert_same_run(tmp_path / "two/digits/2/0", tmp_path / "one/digits/2/0")
