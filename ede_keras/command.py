@@ -3,6 +3,7 @@
 import sys
 import time
 import warnings
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -28,23 +29,24 @@ SHOWN = {
 }
 
 
-def run(main):
+def run(main, others=False):
     """Runs a command's `main(argv)`; an input's fault is one line on stderr and exit code 1.
 
-    So is one of TensorFlow's, such as a lack of memory.
+    So is one of TensorFlow's, such as a lack of memory. Flags that are not the command's own are
+    refused, or, if `others`, left in `argv`.
     """
     warnings.showwarning = _show_warning
     tf.get_logger().setLevel("ERROR")  # else hints for programmers, such as how often it traces
 
     def guarded(argv):
-        if len(argv) > 1:
+        if len(argv) > 1 and not others:
             raise app.UsageError(f"Expected flags only (--name=value). Received: {argv[1]!r}")
         try:
             main(argv)
         except (InputError, OSError, tf.errors.OpError) as error:
             sys.exit(f"Error: {error}")
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=partial(FLAGS, known_only=others))
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

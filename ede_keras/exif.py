@@ -3,15 +3,17 @@
 import numpy as np
 
 _ORIENTATION = 0x0112
+_START_OF_IMAGE = b"\xff\xd8"
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
 
 
 def read_orientation(header):
-    """The orientation of a JPEG by its first bytes, 1 to 8; 1, upright, if none is noted.
+    """The orientation of an image file by its first bytes, 1 to 8; 1, upright, if it is no JPEG
+    or notes none.
 
     Reference: EXIF 2.3, Section 4.6.4; JPEG segments as in ITU-T T.81, Annex B.
     """
-    position = 2
+    position = 2 if header.startswith(_START_OF_IMAGE) else len(header)
     while header[position : position + 1] == b"\xff" and position + 4 <= len(header):
         marker = header[position + 1]
         length = int.from_bytes(header[position + 2 : position + 4])

@@ -4,6 +4,7 @@ Beside it, what a file alone knows and an encoded image in a request does not: a
 upright as its EXIF data say, and TIFF and WebP are read by Pillow.
 """
 
+import io
 import os
 from pathlib import Path
 
@@ -14,8 +15,7 @@ import tensorflow as tf
 from ede_keras import exif, images, other_formats, pipeline, scratch
 from ede_keras.errors import InputError
 
-JPEG = (".jpg", ".jpeg")
-EXTENSIONS = (".png", *JPEG, ".bmp", ".gif", *other_formats.EXTENSIONS)
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", *other_formats.EXTENSIONS)
 # Of a JPEG: its EXIF data stand at the beginning and have at most 64 KiB.
 _HEADER = 2**17
 
@@ -85,6 +85,33 @@ def load_images(paths, image_shape, verbose=0):
     return scratch.store(whole(), image_shape, np.uint8), damaged
 
 
+def decode_content(content, name, image_shape):
+    """The content of one image file, decoded as `load_images` decodes the file.
+
+    Args:
+        content: Bytes.
+        name: The file's name or path; its extension tells a TIFF or WebP.
+        image_shape: (height, width, channels), channels 1 or 3.
+
+    Returns:
+        float32 array of shape `image_shape`, whole numbers in 0-255.
+
+    Raises:
+        InputError: Pillow is needed and missing.
+        tf.errors.OpError, ValueError, OSError: Not a whole image.
+    """
+    *size, channels = image_shape
+    if name.lower().endswith(other_formats.EXTENSIONS):
+        content = other_formats.read_as_png(io.BytesIO(content))
+    turn = exif.read_orientation(content[:_HEADER])
+    size = size[::-1] if exif.is_sideways(turn) else size
+    image = _decode_to_size(tf.constant(content), tf.constant(size), channels)
+    return exif.turn_upright(image.numpy(), turn)
+
+
+_decode_to_size = tf.function(images.decode_to_size)
+
+
 def find_size(path):
     """(height, width) of an image file, upright.
 
@@ -99,7 +126,7 @@ def find_size(path):
 
 
 def _read_orientation(path):
-    if not str(path).lower().endswith(JPEG) or not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK):
         return 1
     with open(path, "rb") as file:
         return exif.read_orientation(file.read(_HEADER))
