@@ -53,7 +53,7 @@ def score_by_batch_statistics(model, split):
     scores = []
     for begin in range(0, len(order), TEST_BATCH_SIZE):
         x = model.preprocessor(split.x_test[order[begin : begin + TEST_BATCH_SIZE]])
-        terms, _ = model.score_terms(x, training=True)
+        terms, _ = model.score_terms(x, model.encoder1(x, training=True), training=True)
         if model.views:
             terms.update(model.view_terms(x, training=True)[0])
         scores.append(model.combine_terms(terms)[0])

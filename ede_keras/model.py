@@ -189,7 +189,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         images = keras.Input(image_shape, name="images")
         x = self.preprocessor(images)
         self._latents = self.encoder1(x, training=False)
-        self._terms, reconstruction = self.score_terms(x)
+        self._terms, reconstruction = self.score_terms(x, self._latents)
         self._reconstruction = networks.resize(reconstruction, image_shape[:2])
         if self.views:
             view_terms, self._codes = self.view_terms(x)
@@ -313,11 +313,10 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
         return self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
 
-    def score_terms(self, x, training=False):
-        """The terms of Equation (8) for a batch in [-1, 1], by name, and the reconstruction that
-        the anomaly map shows. Scores use inference mode; `training` is for audits of what batch
-        statistics would do."""
-        z = self.encoder1(x, training=training)
+    def score_terms(self, x, z, training=False):
+        """The terms of Equation (8) for a batch in [-1, 1] and its latents E1(x), by name, and
+        the reconstruction that the anomaly map shows. Scores use inference mode; `training` is
+        for audits of what batch statistics would do."""
         x2, z2 = self.regenerate(z, self.decoder2, training)
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
         if self.score == "image":

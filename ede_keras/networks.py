@@ -3,9 +3,10 @@
 import keras
 import tensorflow as tf
 
+from ede_keras import convolutions
 from ede_keras.errors import InputError
 
-KERNEL_SIZE = 4
+HALVING = {"kernel_size": 4, "strides": 2, "padding": "same"}
 LEAKY_SLOPE = 0.2
 # Keras' own default (0.99) needs some hundred steps to forget the initial statistics; a small
 # class has one or two steps an epoch.
@@ -59,13 +60,12 @@ def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder
     Reference: Section 3.2 and Figure 3.
     """
     _check_sizes(image_size, channels)
-    strided = {"kernel_size": KERNEL_SIZE, "strides": 2, "padding": "same"}
     images = keras.Input((image_size, image_size, channels), name="images")
-    x = _block(images, keras.layers.Conv2D(base_width, **strided), normalize=False)
+    x = _block(images, keras.layers.Conv2D(base_width, **HALVING), normalize=False)
     # No bias before a batch normalization, which subtracts it again.
-    x = _block(x, keras.layers.Conv2D(2 * base_width, use_bias=False, **strided))
-    x = _block(x, keras.layers.Conv2D(4 * base_width, use_bias=False, **strided), name="features")
-    x = keras.layers.Flatten()(keras.layers.Conv2D(latent_dim, image_size // 8)(x))
+    x = _block(x, keras.layers.Conv2D(2 * base_width, use_bias=False, **HALVING))
+    x = _block(x, keras.layers.Conv2D(4 * base_width, use_bias=False, **HALVING), name="features")
+    x = keras.layers.Flatten()(convolutions.Conv2D(latent_dim, image_size // 8)(x))
     return keras.Model(inputs=images, outputs=_tanh(x), name=name)
 
 
@@ -86,14 +86,13 @@ def build_decoder(image_size, channels, latent_dim, base_width=32, name="decoder
     Reference: Section 3.2 and Figure 3.
     """
     _check_sizes(image_size, channels)
-    strided = {"kernel_size": KERNEL_SIZE, "strides": 2, "padding": "same"}
     latents = keras.Input((latent_dim,), name="latents")
-    transposed = keras.layers.Conv2DTranspose
     x = keras.layers.Reshape((1, 1, latent_dim))(latents)
-    x = _block(x, transposed(4 * base_width, image_size // 8, use_bias=False))
-    x = _block(x, transposed(2 * base_width, use_bias=False, **strided))
-    x = _block(x, transposed(base_width, use_bias=False, **strided))
-    x = transposed(channels, **strided)(x)
+    whole = convolutions.Conv2DTranspose(4 * base_width, image_size // 8, use_bias=False)
+    x = _block(x, whole)
+    x = _block(x, keras.layers.Conv2DTranspose(2 * base_width, use_bias=False, **HALVING))
+    x = _block(x, keras.layers.Conv2DTranspose(base_width, use_bias=False, **HALVING))
+    x = convolutions.Conv2DTranspose(channels, **HALVING)(x)
     return keras.Model(inputs=latents, outputs=_tanh(x), name=name)
 
 

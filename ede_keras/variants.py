@@ -30,8 +30,7 @@ class SingleEDE(EDE):
         rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
         return [rec_1], []
 
-    def score_terms(self, x, training=False):
-        z = self.encoder1(x, training=training)
+    def score_terms(self, x, z, training=False):
         x1, z1 = self.regenerate(z, self.decoder1, training)
         return {"z_z1": losses.distance(z, z1, self.norm)}, x1
 
@@ -51,8 +50,8 @@ class AutoEncoder(EDE):
         loss = self.image_weight * ops.mean(losses.distance(x, x1, self.norm)) + pretext_loss
         return [loss], []
 
-    def score_terms(self, x, training=False):
-        x1 = self.decoder1(self.encoder1(x, training=training), training=training)
+    def score_terms(self, x, z, training=False):
+        x1 = self.decoder1(z, training=training)
         return {"x_x1": losses.distance(x, x1, self.norm)}, x1
 
 
