@@ -1,9 +1,9 @@
-"""Draws the measured tables, and the ROC curves of the paper's Figure 5.
+"""Draws the measured tables, the ROC curves of the paper's Figure 5, and how costs grow.
 
   python -m benchmarks.figures
 
-Needs the extra `.[plots]`; reads `benchmarks/results/`, writes `docs/table<N>.png` and
-`docs/roc.png`.
+Needs the extra `.[plots]`; reads `benchmarks/results/`, writes `docs/table<N>.png`,
+`docs/roc.png` and `docs/pages/scaling.png`.
 """
 
 import matplotlib
@@ -11,12 +11,19 @@ import numpy as np
 from absl import app
 
 from benchmarks import tables
-from ede_keras.files import read_csv
-from ede_keras.plots import NORMAL
+from ede_keras.files import read_csv, read_json
+from ede_keras.plots import ANOMALOUS, NORMAL, UNKNOWN
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+SCALES = {
+    "batch_size": "images in a batch",
+    "image_size": "height and width, pixels",
+    "base_width": "width of the networks",
+    "pretext_views": "views of an image in a step",
+    "n_images": "images in the set",
+}
 DOCS = tables.ROOT / "docs"
 
 
@@ -59,6 +66,26 @@ def draw_roc(paths):
     return figure
 
 
+def draw_scaling(found):
+    """A panel per axis: images per second, and the peak of memory."""
+    size = (3.2 * len(found), 5)
+    figure, axes = plt.subplots(
+        2, len(found), figsize=size, layout="constrained", squeeze=False, sharex="col"
+    )
+    for (name, points), (above, below) in zip(found.items(), axes.T, strict=True):
+        values = [int(value) for value in points]
+        for what, colour in (("train", ANOMALOUS), ("score", NORMAL)):
+            rates = [point[what] for point in points.values()]
+            above.loglog(values, rates, "o-", color=colour, label=what)
+        below.semilogx(values, [p["peak_mib"] for p in points.values()], "o-", color=UNKNOWN)
+        below.set(xlabel=SCALES[name], ylim=(0, None), xticks=values, xticklabels=values)
+        below.minorticks_off()
+    axes[0, 0].set(ylabel="images/s")
+    axes[0, 0].legend(frameon=False)
+    axes[1, 0].set(ylabel="peak of memory, MiB")
+    return figure
+
+
 def main(argv):
     del argv
     lines = tables.read_results()
@@ -67,6 +94,8 @@ def main(argv):
             figure.savefig(DOCS / f"table{table}.png", dpi=110)
     if curves := sorted((tables.RESULTS / "roc").glob("*.csv")):
         draw_roc(curves).savefig(DOCS / "roc.png", dpi=110)
+    if (scaling := tables.RESULTS / "scaling.json").exists():
+        draw_scaling(read_json(scaling)).savefig(DOCS / "pages/scaling.png", dpi=90)
 
 
 if __name__ == "__main__":

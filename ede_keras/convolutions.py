@@ -46,7 +46,7 @@ def double(y, kernel):
     # Row 2i + r of the output is made of rows i - 1, i and i + 1, by rows 4 + r, 2 + r and r of
     # the kernel with a margin; columns likewise.
     parts = tf.pad(kernel, [[1, 1], [1, 1], [0, 0], [0, 0]])
-    parts = tf.reverse(tf.reshape(parts, (3, 2, 3, 2, channels, filters)), (0, 2))
+    parts = tf.reshape(parts, (3, 2, 3, 2, channels, filters))[::-1, :, ::-1]
     parts = tf.reshape(tf.transpose(parts, (0, 2, 5, 1, 3, 4)), (3, 3, filters, 4 * channels))
     outputs = tf.nn.depth_to_space(tf.nn.conv2d(y, parts, strides=1, padding="SAME"), 2)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from commands import ROOT
 
-from benchmarks import figures, simple, speed, tables
+from benchmarks import figures, operations, simple, speed, tables
 from ede_keras import networks
 from ede_keras.datasets import load_dataset
 from ede_keras.protocols import make_split
@@ -163,9 +163,9 @@ def test_operations_of_a_forward_pass():
     """Each of a kernel's weights multiplies and adds once at each position."""
     encoder = networks.build_encoder(32, 1, 100)
     inside = 16 * (1 * 32 * 16**2 + 32 * 64 * 8**2 + 64 * 128 * 4**2 + 128 * 100)
-    assert speed.count_operations([encoder]) == 2 * inside
+    assert operations.count([encoder]) == 2 * inside
     decoder = networks.build_decoder(32, 1, 100)
-    assert speed.count_operations([encoder, decoder]) == 4 * inside  # the encoder mirrored
+    assert operations.count([encoder, decoder]) == 4 * inside  # the encoder mirrored
 
 
 @pytest.mark.slow
@@ -177,12 +177,23 @@ def test_a_contestant_answers_each_turn(run_python):
 
 
 def test_the_table_of_speed():
-    entry = {
-        "per_second": 50.0,
-        "quartiles": [40.0, 60.0],
-        "until_first_turn": 3.0,
-        "peak_mib": 9.0,
+    entry = {"per_second": 50.0, "seconds": [1, 1, 1], "until_first_step": 3.0, "peak_mib": 9.0}
+    found = {
+        "train, paper": entry,
+        "torch train, eager": {**entry, "per_second": 40.0, "seconds": [1.1, 1.25, 2]},
+        "torch train, compiled": {**entry, "per_second": 20.0},
+        "multiply": {**entry, "per_second": 1000.0},
     }
-    found = {"train, paper": entry, "multiply": {**entry, "per_second": 1000.0}}
-    (row,) = speed.make_table(found, {"train": 10, "score": 1}).splitlines()[2:]
-    assert row == "| train, paper | 50 | 40 – 60 | 0.50 | 3.0 | 9 |"
+    row, *others = speed.make_table(found, {"train": 10, "score": 1}).splitlines()[2:]
+    assert row == "| train, paper | 50 | 0.50 | 1.25 (1.18 – 1.62) | 3.0 | 9 |"
+    assert others[0] == "| torch train, eager | 40 | 0.40 |  | 3.0 | 9 |" and len(others) == 2
+
+
+@pytest.mark.slow
+def test_a_point_of_scaling(run_python):
+    flags = ('--point=["base_width", 8]', "--seconds=0.1", "--turns=1")
+    done = run_python("-m", "benchmarks.scaling", *flags)
+    point = json.loads(done.stdout.splitlines()[-1])
+    assert point["score"] > point["train"] > 0 and point["peak_mib"] > 100
+    found = {"base_width": {"8": point, "16": point}, "batch_size": {"1": point}}
+    assert len(figures.draw_scaling(found).axes) == 4
