@@ -24,6 +24,9 @@ SCALES = {
     "pretext_views": "views of an image in a step",
     "n_images": "images in the set",
 }
+# Parts of the names of operations that a timeline shows in blue: convolutions, products of
+# matrices, or all that there is.
+SUMS = ("Conv", "MatMul", "any")
 DOCS = tables.ROOT / "docs"
 
 
@@ -86,6 +89,26 @@ def draw_scaling(found):
     return figure
 
 
+def draw_timelines(records):
+    """What ran when, a row per record, and in a frame how long it took."""
+    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.8 * len(records)), layout="constrained")
+    for row, record in enumerate(records.values()):
+        for sums, colour in ((True, NORMAL), (False, ANOMALOUS)):
+            spans = [
+                (start, duration)
+                for name, start, duration in record["events"]
+                if any(part in name for part in SUMS) == sums
+            ]
+            axis.broken_barh(spans, (-row - 0.35, 0.7), color=colour, linewidth=0)
+        axis.text(record["elapsed"], -row, f" {record['elapsed']:.0f} ms", va="center")
+        axis.broken_barh(
+            [(0, record["elapsed"])], (-row - 0.35, 0.7), facecolor="none", edgecolor="grey"
+        )
+    axis.set(yticks=[-row for row in range(len(records))], yticklabels=records, xlabel="ms")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
 def main(argv):
     del argv
     lines = tables.read_results()
@@ -94,6 +117,13 @@ def main(argv):
             figure.savefig(DOCS / f"table{table}.png", dpi=110)
     if curves := sorted((tables.RESULTS / "roc").glob("*.csv")):
         draw_roc(curves).savefig(DOCS / "roc.png", dpi=110)
+    for work in ("score", "fit"):
+        paths = {
+            when: tables.RESULTS / f"timeline-{work}-{when}.json" for when in ("before", "after")
+        }
+        if all(path.exists() for path in paths.values()):
+            records = {when: read_json(path) for when, path in paths.items()}
+            draw_timelines(records).savefig(DOCS / f"pages/timeline-{work}.png", dpi=90)
     if (scaling := tables.RESULTS / "scaling.json").exists():
         draw_scaling(read_json(scaling)).savefig(DOCS / "pages/scaling.png", dpi=90)
 

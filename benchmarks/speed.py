@@ -46,14 +46,14 @@ def make_images():
 # The contestants: each returns a function that works through all images once.
 
 
-def fit(recipe):
+def fit(recipe, **compile_arguments):
     """`model.fit`, with its pipeline, as train.py calls it."""
     from ede_keras import EDE
     from ede_keras.pipeline import make_train_dataset
 
     images = make_images()
     model = EDE.from_recipe(recipe, SHAPE)
-    model.compile()
+    model.compile(**compile_arguments)
     dataset, steps = make_train_dataset(images, FLAGS.batch_size, seed=0)
     return lambda: model.fit(dataset, steps_per_epoch=steps, epochs=1, verbose=0)
 
@@ -132,6 +132,8 @@ PRODUCTS = 20 * 2 * 1024**3
 KERAS = {
     "train, paper": partial(fit, "paper"),
     "train, default": partial(fit, "default"),
+    "train, paper, XLA": partial(fit, "paper", jit_compile=True),
+    "train, paper, 10 steps a call": partial(fit, "paper", steps_per_execution=10),
     "bare step, paper": partial(bare_steps, "paper"),
     "bare step, default": partial(bare_steps, "default"),
     "score, paper": partial(predict, "paper"),
