@@ -7,15 +7,10 @@ Each point is a process of its own. Writes `benchmarks/results/scaling.json`, wh
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys
 import time
-
-# As train.py sets them.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 from absl import app, flags

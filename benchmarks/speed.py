@@ -18,10 +18,6 @@ import time
 from functools import partial
 from importlib.metadata import version
 
-# As train.py sets them.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
 import numpy as np
 from absl import app, flags
 

@@ -1,5 +1,7 @@
 """Several devices share a batch and give one score; precisions that do not are refused."""
 
+import os
+
 import keras
 import pytest
 
@@ -97,3 +99,16 @@ def test_mirrored_strategy_on_two_logical_devices(tmp_path, run_python):
 def test_devices_agree_on_every_score(tmp_path, run_python):
     (tmp_path / "one.py").write_text(ONE_SCORE)
     assert "one score" in run_python(tmp_path / "one.py", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("chosen, expected", [(None, True), ("0", False)])
+def test_the_faster_kernels_are_on_unless_the_user_says_no(run_python, chosen, expected):
+    """As TensorFlow itself sees it, in a process without the tests' own setting."""
+    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    script = (
+        "import ede_keras; from tensorflow.python.framework import test_util; "
+        "print(test_util.IsMklEnabled())"
+    )
+    if chosen is not None:
+        env["TF_ENABLE_ONEDNN_OPTS"] = chosen
+    assert run_python("-c", script, env=env).stdout.split() == [str(expected)]
