@@ -1,17 +1,16 @@
 """Records what TensorFlow does when, for pictures of before and after a change.
 
   python benchmarks/timeline.py --work=score --results=benchmarks/results/timeline-score-after.json
-  git worktree add ../before 02843ae
-  PYTHONPATH=../before python benchmarks/timeline.py --work=score --results=...-before.json
+  taskset -c 0 python benchmarks/timeline.py --work=fit --results=...-fit-after.json
 
-It runs with whichever `ede_keras` it finds, hence as a file. `benchmarks.figures` draws.
+It runs with whichever `ede_keras` it finds, hence as a file: with PYTHONPATH=../before that of a
+work tree of an older commit (`score` 766d63c, `fit` 02843ae). `benchmarks.figures` draws.
 """
 
 import json
 import os
 import re
 import tempfile
-import time
 from pathlib import Path
 
 # As train.py sets them.
@@ -53,24 +52,27 @@ def record(work):
     """The operations that ran, `[operation, start, duration]` in ms, and how long it took."""
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
-        began = time.perf_counter()
-        work()
-        elapsed = 1e3 * (time.perf_counter() - began)
+        with tf.profiler.experimental.Trace("whole"):
+            work()
         tf.profiler.experimental.stop()
         (path,) = Path(folder).rglob("*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
-    events = []
+    events = {}
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
-                node = NODE.match(plane.event_metadata[event.metadata_id].name)
-                if node and event.duration_ps:
-                    start = line.timestamp_ns / 1e6 + event.offset_ps / 1e9
-                    events.append([node[1], start, event.duration_ps / 1e9])
-    first = min(start for _, start, _ in events)
-    return sorted(
-        [name, round(start - first, 3), round(t, 3)] for name, start, t in events
-    ), elapsed
+                name = plane.event_metadata[event.metadata_id].name
+                start = line.timestamp_ns / 1e6 + event.offset_ps / 1e9
+                events.setdefault(name, []).append((start, event.duration_ps / 1e9))
+    ((began, elapsed),) = events["whole"]
+    operations = [
+        [node[1], round(start - began, 3), round(duration, 3)]
+        for name in events
+        if (node := NODE.match(name))
+        for start, duration in events[name]
+        if duration
+    ]
+    return sorted(operations), elapsed
 
 
 def merge(events):

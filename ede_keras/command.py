@@ -3,7 +3,6 @@
 import sys
 import time
 import warnings
-from functools import partial
 
 import keras
 import tensorflow as tf
@@ -46,7 +45,14 @@ def run(main, others=False):
         except (InputError, OSError, tf.errors.OpError) as error:
             sys.exit(f"Error: {error}")
 
-    app.run(guarded, flags_parser=partial(FLAGS, known_only=others))
+    app.run(guarded, flags_parser=_parse_own if others else app.parse_flags_with_usage)
+
+
+def _parse_own(argv):
+    try:
+        return FLAGS(argv, known_only=True)
+    except flags.Error as error:
+        sys.exit(f"Error: {error}")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -126,7 +126,8 @@ def find_size(path):
 
 
 def _read_orientation(path):
-    if not os.access(path, os.R_OK):
+    # Other formats are turned by who reads them.
+    if str(path).lower().endswith(other_formats.EXTENSIONS) or not os.access(path, os.R_OK):
         return 1
     with open(path, "rb") as file:
         return exif.read_orientation(file.read(_HEADER))

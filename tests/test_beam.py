@@ -35,7 +35,7 @@ def exported(model, export_unchecked, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images of five kinds, one of them sideways, and three files that are none."""
+    """Images of six kinds, two of them sideways, and four files that are none."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 9, 3), dtype=np.uint8)
     folder = tmp_path / "parts"
     for i, image in enumerate(pixels):
@@ -44,6 +44,8 @@ def folder(tmp_path):
     tags = Image.Exif()
     tags[0x0112] = 6
     Image.fromarray(pixels[1]).save(folder / "turned.jpg", exif=tags)
+    (folder / "turned\nthough.webp").write_bytes((folder / "turned.jpg").read_bytes())
+    Image.fromarray(pixels[2, ..., 0] / np.float32(255)).save(folder / "fractions.tiff")
     whole = (folder / "good/0.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.png").write_bytes(b"")
@@ -71,11 +73,14 @@ def test_a_folder_is_scored_as_predict_scores_it(
 ):
     flags = (f"--model={exported}", f"--input={folder}/**", f"--output={tmp_path}/out/parts")
     done = run(run_command, *flags, "--batch_size=7")
-    assert counts(done) == {"inputs": "25", "scores": "22", "dead_letters": "3"}
+    assert counts(done) == {"inputs": "27", "scores": "23", "dead_letters": "4"}
 
     rows = {row["path"]: row for row in read_all(tmp_path / "out", "parts-scores")}
     paths = sorted(rows)
-    assert len(paths) == 22 and f'{folder}/a, "b".tiff' in paths
+    assert len(paths) == 23 and f'{folder}/a, "b".tiff' in paths
+    # Pillow's pixels of a JPEG are nearly TensorFlow's.
+    twins = [float(rows[f"{folder}/turned{e}"]["score"]) for e in (".jpg", "\nthough.webp")]
+    assert twins[0] == pytest.approx(twins[1], rel=1e-2)
     pixels, damaged = load_images(paths, model.image_shape)
     assert not damaged.any()
     wanted = model.predict(pixels, verbose=0)
@@ -86,7 +91,10 @@ def test_a_folder_is_scored_as_predict_scores_it(
     assert float(threshold) == pytest.approx(model.threshold)
 
     dead = {row["path"]: row["reason"] for row in read_all(tmp_path / "out", "parts-dead_letters")}
-    assert set(dead) == {f"{folder}/{name}.png" for name in ("cut", "empty", "text")}
+    names = ("cut.png", "empty.png", "text.png", "fractions.tiff")
+    assert set(dead) == {f"{folder}/{name}" for name in names}
+    reason = "ValueError: Expected pixels of 8 or 16 bits. Received: floating point"
+    assert dead[f"{folder}/fractions.tiff"] == reason
     assert "Expected the content of a PNG" in dead[f"{folder}/text.png"]
     assert all(len(reason) < 200 for reason in dead.values())
 
@@ -118,7 +126,8 @@ def test_records_and_what_is_wrong_with_them(model, exported, folder, tmp_path, 
     done = run(
         run_command,
         f"--model={exported}",
-        f"--input={tmp_path}/*.tfrecord,{tmp_path}/b.*",
+        f"--input={tmp_path}/*.tfrecord",
+        f"--input={tmp_path}/b.*",
         "--feature=image/encoded",
         "--format=parquet",
         f"--output={tmp_path}/out",
@@ -163,7 +172,10 @@ def test_a_name_that_is_no_text(exported, folder, tmp_path, run_command):
     [
         ({"input": "nothing/*.png"}, "No file matches the input. Received: nothing/*.png"),
         ({"model": "tests"}, "must be a version that ede_keras.export wrote"),
+        ({"input": "{folder}"}, "Expected a pattern, such as"),
         ({"output": "{folder}/good"}, "The output is there already"),
+        ({"output": "{folder}/new/"}, "Expected the beginning of files' names"),
+        ({"batch_size": "none"}, "flag --batch_size=none"),
         ({"": "b.png"}, "patterns of files in quotes. Received: 1 more arguments, the first"),
     ],
 )
@@ -176,6 +188,49 @@ def test_refusals(exported, folder, tmp_path, run_command, flags, message):
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
     assert not list(tmp_path.glob("o-*"))
+
+
+def test_a_name_without_a_folder(exported, folder, tmp_path, run_python):
+    flags = (f"--model={exported}", "--input=*.jpg", "--output=out")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = run_python("-m", "ede_keras.beam", *flags, cwd=folder, env=env)
+    assert counts(done)["scores"] == "1"
+    again = run_python("-m", "ede_keras.beam", *flags, cwd=folder, env=env, check=False)
+    assert "The output is there already" in again.stderr
+    # Another one that begins with the same letters is another one.
+    run_python("-m", "ede_keras.beam", *flags[:2], "--output=ou", cwd=folder, env=env)
+
+
+def test_what_one_pattern_finds_is_shared_among_workers(folder):
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.testing.util import assert_that
+
+    from ede_keras.beam import ReadImages
+
+    def several(processes):
+        assert len(set(processes)) == 2
+
+    many = PipelineOptions(direct_running_mode="multi_processing", direct_num_workers=2)
+    with beam.Pipeline(options=many) as p:
+        contents, _ = p | beam.Create([f"{folder}/**"]) | ReadImages()
+        assert_that(contents | beam.Map(lambda _: os.getpid()), several)
+
+
+def test_a_batch_that_fails_is_buried(exported, monkeypatch):
+    from apache_beam.testing.util import assert_that, equal_to
+
+    from ede_keras.beam import ScoreImages, transforms
+
+    def fail(*_):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(transforms.SavedModelHandler, "run_inference", fail)
+    png = tf.io.encode_png(np.zeros((8, 8, 1), np.uint8)).numpy()
+    with beam.Pipeline() as p:
+        scores, buried = p | beam.Create([("a", png), ("b", png)]) | ScoreImages(exported)
+        assert_that(scores, equal_to([]))
+        wanted = [(name, "MemoryError: too large") for name in "ab"]
+        assert_that(buried | beam.Map(tuple), equal_to(wanted), label="buried")
 
 
 def test_the_page_on_it(exported, folder, tmp_path, run_command, monkeypatch, capfd):

@@ -1,6 +1,7 @@
 """Files of a folder as arrays: what is read, how it is turned, what is damaged."""
 
 import io
+import shutil
 import sys
 import warnings
 
@@ -76,6 +77,11 @@ def test_a_jpeg_is_turned_upright(tmp_path, orientation):
     rows, columns = ((4, 13), (2, 6, 9)) if sideways else ((3, 9, 14), (3, 8))
     inside = np.ix_(rows, columns)
     np.testing.assert_allclose(found[0].astype(int)[inside], expected[inside], atol=12)
+    # By a name that Pillow reads it is turned once, too.
+    misnamed = shutil.copy(path, tmp_path / "a.webp")
+    again, _ = load_images([misnamed], (18, 12, 3))
+    np.testing.assert_allclose(again[0].astype(int), found[0], atol=2)
+    assert find_size(misnamed) == find_size(path)
 
 
 def test_the_size_of_the_first_image_is_that_of_all(tmp_path):

@@ -1,8 +1,8 @@
 """Scores image files or TFRecords by an exported SavedModel, in an Apache Beam pipeline.
 
 python -m ede_keras.beam --model=serving/ede/1 --input='parts/**.png' --output=scores/parts
-python -m ede_keras.beam --model=serving/ede/1 --input='a/*.jpg,b/*.png' --output=scores/parts
-    --format=parquet --runner=FlinkRunner --flink_master=host:8081
+python -m ede_keras.beam --model=serving/ede/1 --input='a/*.jpg' --input='b/*'
+    --output=scores/ab --format=parquet --runner=FlinkRunner --flink_master=host:8081
 
 All other flags are Beam's pipeline options: by default it runs on this machine. Writes
 `<output>-scores-*` and `<output>-dead_letters-*`, what could not be scored and why.
@@ -10,6 +10,7 @@ All other flags are Beam's pipeline options: by default it runs on this machine.
 
 import csv
 import io
+import os
 import sys
 
 import apache_beam as beam
@@ -22,12 +23,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from ede_keras import beam as ours
 from ede_keras import command
+from ede_keras.beam.transforms import resolve
 from ede_keras.errors import InputError
 
 flags.DEFINE_string(
     "model", None, "A version that ede_keras.export wrote, a folder.", required=True
 )
-flags.DEFINE_list("input", None, "Patterns of files, with *, ** and ?.", required=True)
+flags.DEFINE_multi_string(
+    "input", None, "Pattern of files, with *, **, ? and [...]; may be repeated.", required=True
+)
 flags.DEFINE_string(
     "feature",
     None,
@@ -39,6 +43,7 @@ flags.DEFINE_enum("format", "csv", ("csv", "parquet"), "Of the files to write.")
 flags.DEFINE_integer("batch_size", 64, "Images that are scored at once.", lower_bound=1)
 
 FLAGS = flags.FLAGS
+KINDS = {"scores": ours.Score, "dead_letters": ours.DeadLetter}
 PARQUET_TYPES = {str: pyarrow.string(), float: pyarrow.float32(), int: pyarrow.int32()}
 
 
@@ -67,8 +72,8 @@ class WriteRows(beam.PTransform):
 def to_csv(row):
     """A row as a line of CSV, without its end."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(row)
-    return line.getvalue()
+    csv.writer(line).writerow(row)
+    return line.getvalue().removesuffix("\r\n")
 
 
 def check(options):
@@ -80,16 +85,20 @@ def check(options):
             f"Received: {len(loose)} more arguments, the first {loose[0]!r}"
         )
     for pattern in FLAGS.input:
+        if os.path.isdir(pattern):
+            raise InputError(f"Expected a pattern, such as {pattern}/**. Received: the folder")
         if not matches(pattern):
             raise InputError(f"No file matches the input. Received: {pattern}")
-    if matches(f"{FLAGS.output}-*"):
+    if FLAGS.output.endswith("/"):
+        raise InputError(f"Expected the beginning of files' names. Received: {FLAGS.output}")
+    if any(matches(f"{FLAGS.output}-{name}-*") for name in KINDS):
         raise InputError(f"The output is there already; choose another. Received: {FLAGS.output}")
 
 
 def matches(pattern):
     """Whether a file matches."""
     try:
-        return bool(FileSystems.match([pattern], limits=[1])[0].metadata_list)
+        return bool(FileSystems.match([resolve(pattern)], limits=[1])[0].metadata_list)
     except (BeamIOError, ValueError) as error:
         raise InputError(f"{pattern} cannot be looked for: {error}") from error
 
@@ -115,12 +124,9 @@ def main(argv):
     buried = (unread, unscored) | beam.Flatten()
     inputs = (contents, unread) | "Inputs" >> beam.Flatten()
     count(inputs, "inputs")
-    for name, rows, kind in (
-        ("scores", scores, ours.Score),
-        ("dead_letters", buried, ours.DeadLetter),
-    ):
-        counted = count(rows, name)
-        counted | f"Write {name}" >> WriteRows(f"{FLAGS.output}-{name}", kind, FLAGS.format)
+    for (name, kind), rows in zip(KINDS.items(), (scores, buried), strict=True):
+        write = WriteRows(resolve(f"{FLAGS.output}-{name}"), kind, FLAGS.format)
+        count(rows, name) | f"Write {name}" >> write
     result = p.run()
     result.wait_until_finish()
     print_counts(result)
@@ -130,11 +136,11 @@ def print_counts(result):
     """Prints how many images came and what became of them; an image that is lost is an error."""
     found = result.metrics().query(MetricsFilter().with_namespace("ede_keras"))["counters"]
     counts = {counter.key.metric.name: counter.result for counter in found}
-    n = {name: counts.get(name, 0) for name in ("inputs", "scores", "dead_letters")}
+    n = {name: counts.get(name, 0) for name in ("inputs", *KINDS)}
     for name, number in n.items():
         print(f"{name:<22}{number}")
-    if n["inputs"] != n["scores"] + n["dead_letters"]:
-        sys.exit("Error: inputs were lost; the files that were written are not whole.")
+    if n["inputs"] != sum(n[name] for name in KINDS):
+        sys.exit("Error: Expected a score or a dead letter of every input; the counts differ.")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Images to scores in an Apache Beam pipeline; one that cannot be scored becomes a dead letter."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -15,7 +16,8 @@ from ede_keras import image_files, pipeline
 from ede_keras.errors import InputError
 
 SIGNATURE = "serving_default"
-_PLACES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*")
+# Of a reason: where in a graph, or in memory.
+_PLACES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*| at 0x[0-9a-f]+")
 
 
 class Score(NamedTuple):
@@ -37,22 +39,23 @@ class DeadLetter(NamedTuple):
 class ReadImages(beam.PTransform):
     """Patterns of image files to `(path, content)`.
 
-    Takes a collection of patterns, such as "parts/**.png", on any file system that Beam knows.
+    Takes a collection of patterns, such as "parts/**.png" with `*`, `**`, `?` and `[...]`, on any
+    file system that Beam knows. A file that two of them match is read twice.
 
     Returns:
         `(contents, dead letters)`: collections of `(str, bytes)` and of `DeadLetter`.
     """
 
     def expand(self, patterns):
-        files = patterns | fileio.MatchAll() | fileio.ReadMatches()
-        contents, failed = files | beam.Map(_read_file).with_exception_handling()
+        contents, failed = _find_files(patterns) | beam.Map(_read_file).with_exception_handling()
         return contents, failed | beam.MapTuple(_bury_file)
 
 
 class ReadExamples(beam.PTransform):
     """Patterns of TFRecord files of `tf.train.Example`s to `(path#n, content)`, n from 0 on.
 
-    Of a file that is damaged the records before the damage are read; the rest is one dead letter.
+    Of a file that is damaged the records before the damage are read; the rest is one dead letter,
+    as is all of a compressed file that cannot be unpacked. Images in TIFF or WebP are not decoded.
 
     Args:
         feature: Name of the feature that holds an encoded image.
@@ -66,9 +69,10 @@ class ReadExamples(beam.PTransform):
         self.feature = feature
 
     def expand(self, patterns):
-        files = patterns | fileio.MatchAll() | fileio.ReadMatches()
         handled = {"partial": True}  # what came before the damage
-        records, failed = files | beam.FlatMap(_read_records).with_exception_handling(**handled)
+        records, failed = _find_files(patterns) | beam.FlatMap(
+            _read_records
+        ).with_exception_handling(**handled)
         extract = beam.Map(_extract, self.feature).with_exception_handling()
         contents, unusable = records | extract
         buried = [failed | beam.MapTuple(_bury_file), unusable | "Bury" >> beam.MapTuple(_bury)]
@@ -155,6 +159,17 @@ def find_image_shape(model):
     return tuple(inputs["images"].shape[1:])
 
 
+def resolve(path):
+    """A local path as an absolute one, for Beam finds nothing by a pattern without a folder."""
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+def _find_files(patterns):
+    found = patterns | beam.Map(resolve) | fileio.MatchAll()
+    # Or all that one pattern finds would stay with the worker that found it.
+    return found | beam.Reshuffle() | fileio.ReadMatches()
+
+
 def _read_file(file):
     with file.open() as stream:  # `read` leaves it open
         return show_path(file.metadata.path), stream.read()
@@ -211,8 +226,8 @@ def _name_reason(error):
     # TensorFlow's messages begin with the graph's history and end with its place.
     lines = _PLACES.sub("", trace[-1]).splitlines()
     last = next(line.strip() for line in reversed(lines) if line.strip())
-    last = last.removeprefix(f"{kind.__module__}.{kind.__qualname__}:").strip()
-    return f"{kind.__name__}: {last}"
+    named = rf"^([\w.]+[.])?{kind.__name__}(: *|$)"
+    return f"{kind.__name__}: {re.sub(named, '', last)}"
 
 
 def show_path(path):
