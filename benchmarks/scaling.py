@@ -91,7 +91,6 @@ def run(axis, value):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scaling", f"--point={point}", *own],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
         check=True,
     )
@@ -103,13 +102,13 @@ def main(argv):
     if FLAGS.point:
         print(json.dumps(measure(*json.loads(FLAGS.point))))
         return
-    chosen = {name: AXES[name] for name in FLAGS.axes or AXES}
-    found = {name: {str(v): run(name, v) for v in values} for name, values in chosen.items()}
-    write_json(FLAGS.results, found)
-    for name, points in found.items():
-        for value, point in points.items():
-            rates = "  ".join(f"{what} {rate:.0f}" for what, rate in point.items())
-            print(f"{name} {value}: {rates}")
+    found = {}
+    for name in FLAGS.axes or AXES:
+        found[name] = {}
+        for value in AXES[name]:
+            found[name][str(value)] = point = run(name, value)
+            print(name, value, {what: round(rate) for what, rate in point.items()}, flush=True)
+        write_json(FLAGS.results, found)
 
 
 if __name__ == "__main__":
