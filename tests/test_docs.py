@@ -10,6 +10,8 @@ import tensorflow as tf
 from commands import ROOT, arguments_of, blocks
 from makers import write_folder
 
+from benchmarks import tables
+
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs/pages").glob("*.md"))}
 TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
 
@@ -30,6 +32,10 @@ def test_pictures_of_the_method(run_python, tmp_path):
             for folder in (tmp_path, ROOT / "docs/pages")
         )
         assert drawn.shape == committed.shape and np.ptp(drawn) > 200
+
+
+def test_the_table_of_speed_is_the_committed_one():
+    assert (tables.RESULTS / "speed.md").read_text() in PAGES["performance"]
 
 
 def test_the_variable_of_several_workers():
