@@ -19,6 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 from ede_keras import command, devices, recipes
+from ede_keras.arguments import PRETEXTS, SCORES
 from ede_keras.callbacks import CtrlC, EpochCheckpoint, learning_rate_callbacks
 from ede_keras.datasets import BUILT_IN, load_dataset
 from ede_keras.errors import InputError
@@ -26,7 +27,6 @@ from ede_keras.files import read_json, reading, write_csv
 from ede_keras.folders import LAYOUTS
 from ede_keras.live_view import LiveView
 from ede_keras.losses import NORMS
-from ede_keras.model import PRETEXTS, SCORES
 from ede_keras.pipeline import make_train_dataset
 from ede_keras.protocols import PROTOCOLS, make_split
 from ede_keras.runs import METRICS, MODEL, RunFolder

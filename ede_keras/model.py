@@ -1,31 +1,14 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
-import math
-
 import keras
 from keras import ops
 
-from ede_keras import losses, networks, recipes, schedules, scoring
-from ede_keras.checks import check_choice, check_precision, check_range
+from ede_keras import arguments, losses, networks, recipes, scoring
+from ede_keras.checks import check_precision
 from ede_keras.detector import AnomalyDetector
 from ede_keras.errors import InputError
-from ede_keras.pretext import TRANSFORMATIONS, VIEW_WEIGHTS, GeometricPretext
-from ede_keras.trainer import PHASE2_UPDATES, UPDATES, TwoPhaseTrainer
-
-SCORES = ("latent", "image")
-PRETEXTS = ("none", *TRANSFORMATIONS)
-# The least that arguments may be; none may be infinite.
-LEAST = {
-    "latent_dim": 1,
-    "base_width": 1,
-    "image_weight": 0,
-    "latent_weight": 0,
-    "pretext_weight": 0,
-    "pretext_views": 1,
-    "memory_size": 1,
-}
-# What the terms of Equation (8) weigh beside the pretext's.
-WEIGHT_BESIDE_VIEWS = 0.25
+from ede_keras.pretext import VIEW_WEIGHTS, WEIGHT_BESIDE_VIEWS, GeometricPretext
+from ede_keras.trainer import TwoPhaseTrainer
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -119,25 +102,11 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         contamination=0.05,
         name=None,
     ):
-        image_shape = [int(side) for side in image_shape]
-        if len(image_shape) != 3 or min(image_shape) < 1:
-            raise InputError(
-                "`image_shape` must be (height, width, channels). "
-                f"Received: image_shape={tuple(image_shape)}"
-            )
+        image_shape = arguments.to_shape(image_shape)
         if image_size is None:
             image_size = 16 if max(image_shape[:2]) <= 16 else 32
         if base_width is None:
             base_width = 16 if image_shape[-1] == 1 else 32
-        check_choice("norm", norm, losses.NORMS)
-        check_choice("schedule", schedule, schedules.SCHEDULES)
-        check_choice("update", update, UPDATES)
-        check_choice("phase2_updates", phase2_updates, PHASE2_UPDATES)
-        check_choice("score", score, SCORES)
-        check_choice("pretext", pretext, PRETEXTS)
-        check_range("phase_floor", 0 <= phase_floor <= 1, phase_floor, "from 0 to 1")
-        check_range("omega1", 0 <= omega1 <= 1, omega1, "from 0 to 1")
-        check_range("contamination", 0 <= contamination < 1, contamination, "at least 0, below 1")
         check_precision()
 
         # === Config ===
@@ -163,11 +132,9 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             "mirror": mirror,
             "contamination": contamination,
         }
+        arguments.check(self._config)
         for argument, value in self._config.items():
             setattr(self, argument, value)
-        for argument, least in LEAST.items():
-            value = self._config[argument]
-            check_range(argument, least <= value < math.inf, value, f"at least {least}, finite")
 
         # === Layers ===
         self.preprocessor = networks.build_preprocessor(image_shape, self.image_size)
@@ -219,14 +186,14 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         Example:
             >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
         """
-        arguments, training = recipes.get_recipe(name, image_shape, **overrides)
+        own, training = recipes.get_recipe(name, image_shape, **overrides)
         adam = {argument: training.pop(argument) for argument in ("learning_rate", "beta_1")}
         if misplaced := sorted(set(overrides) & set(training)):
             raise InputError(
                 f"{', '.join(misplaced)} must be given to `fit` or its data set, the model does "
                 f"not train by itself. Received: from_recipe({misplaced[0]}=...)"
             )
-        model = cls(image_shape, **arguments)
+        model = cls(image_shape, **own)
         model.compile(keras.optimizers.Adam(**adam))
         return model
 
@@ -274,12 +241,10 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         are views."""
         if not self.views:
             return self.encoder1(x, training=training), 0.0
-        # The views are dealt in turn, evenly; from batch to batch the turn begins elsewhere, for
-        # data that come in the same order in every epoch.
+        # From batch to batch the turn begins elsewhere, for data that come in the same order in
+        # every epoch.
         began = self.epoch + (self.optimizer.iterations if training else 0)
-        n = ops.shape(x)[0]
-        which = ops.arange(self.pretext_views)[:, None] + ops.arange(n) + ops.cast(began, "int32")
-        which = which % self.views.n_views
+        which = self.views.deal(self.pretext_views, ops.shape(x)[0], began)
         z, features = self._observer(self.views.view(x, which[0]), training=training)
         if self.pretext_views > 1:
             # In a pass of their own, so that the way back from z leads through the first views

@@ -38,6 +38,8 @@ def _colours(image):
 # latent vectors and of their pooled hidden maps to the nearest normal ones. On grey images any
 # weights do alike; on photographs the distances say less.
 VIEW_WEIGHTS = {"pretext": 3.0, "latent_distance": 1.0, "feature_distance": 1.0}
+# What the terms of Equation (8) weigh beside them.
+WEIGHT_BESIDE_VIEWS = 0.25
 
 # Each makes of a square image `(size, size, channels)` its K views; the first is the image itself.
 TRANSFORMATIONS = {
@@ -107,6 +109,17 @@ class GeometricPretext(keras.layers.Layer):
         self.head.build((None, math.prod(features_shape[1:])))
         self.latent_density.build((None, self.n_views, z_shape[-1]))
         self.feature_density.build((None, self.n_views, features_shape[-1]))
+
+    def deal(self, n_each, n, began):
+        """Which views, int32 `(n_each, n)`, each of n images is seen in: all in turn, evenly.
+
+        Args:
+            n_each: Views of an image.
+            n: Images.
+            began: Where the turn begins, a number from 0 on.
+        """
+        which = ops.arange(n_each)[:, None] + ops.arange(n) + ops.cast(began, "int32")
+        return which % self.n_views
 
     def view(self, images, which):
         """View `which[i]`, an int32 `(n,)` from 0 to K − 1, of image i, `(n, size, size, c)`."""
