@@ -61,7 +61,6 @@ def bare_steps(recipe):
     from ede_keras import EDE
 
     model = EDE.from_recipe(recipe, SHAPE)
-    model.compile()
     batch = tf.constant(make_images()[: FLAGS.batch_size])
     step = tf.function(model.train_step)
 
@@ -79,7 +78,6 @@ def predict(recipe):
 
     images = make_images()
     model = EDE.from_recipe(recipe, SHAPE)
-    model.compile()
     normal = np.resize(images[::-1], (model.memory_size + 64, *SHAPE))
     model.calibrate(normal[64:], held_out=normal[:64])
     return lambda: model.combine_terms(model.compute_terms(images))
@@ -223,12 +221,12 @@ def summarize(contestants):
     found = {}
     for contestant in contestants:
         amount = PRODUCTS if contestant.name == "multiply" else n
+        median = float(np.median(contestant.seconds))
         found[contestant.name] = {
-            "per_second": float(amount / np.median(contestant.seconds)),
+            "per_second": amount / median,
             "seconds": contestant.seconds,
             # The first turn took as long as any other but for its first step.
-            "until_first_step": contestant.until_first_turn
-            - float(np.median(contestant.seconds)) * (1 - 1 / FLAGS.steps),
+            "until_first_step": contestant.until_first_turn - median * (1 - 1 / FLAGS.steps),
             "peak_mib": contestant.peak_mib,
         }
     return found
@@ -269,11 +267,8 @@ def main(argv):
         contend(FLAGS.contestant)
         return
     names = [*KERAS, *(TORCH if importlib.util.find_spec("torch") else ())]
-    found, least, machine = (
-        summarize(measure(names)),
-        operations.count_least(SHAPE),
-        describe_machine(),
-    )
+    found = summarize(measure(names))
+    least, machine = operations.count_least(SHAPE), describe_machine()
     write_json(
         f"{FLAGS.results}.json", {"machine": machine, "least_operations": least, "found": found}
     )

@@ -18,6 +18,7 @@ from ede_keras.errors import InputError
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", *other_formats.EXTENSIONS)
 # Of a JPEG: its EXIF data stand at the beginning and have at most 64 KiB.
 _HEADER = 2**17
+_decode_to_size = tf.function(images.decode_to_size)
 
 
 def list_images(folder) -> list[Path]:
@@ -107,9 +108,6 @@ def decode_content(content, name, image_shape):
     size = size[::-1] if exif.is_sideways(turn) else size
     image = _decode_to_size(tf.constant(content), tf.constant(size), channels)
     return exif.turn_upright(image.numpy(), turn)
-
-
-_decode_to_size = tf.function(images.decode_to_size)
 
 
 def find_size(path):

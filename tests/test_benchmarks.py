@@ -1,6 +1,7 @@
 """The runner of the tables: what it measures, keeps, leaves out and writes down."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -197,3 +198,19 @@ def test_a_point_of_scaling(run_python):
     assert point["score"] > point["train"] > 0 and point["peak_mib"] > 100
     found = {"base_width": {"8": point, "16": point}, "batch_size": {"1": point}}
     assert len(figures.draw_scaling(found).axes) == 4
+
+
+@pytest.mark.slow
+def test_a_timeline_of_a_batch(run_python, tmp_path):
+    results = tmp_path / "timeline.json"
+    run_python(
+        "benchmarks/timeline.py",
+        f"--results={results}",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    record = json.loads(results.read_text())
+    spent = sum(duration for name, _, duration in record["events"] if "Conv" in name)
+    assert spent > 0.3 * record["elapsed"]
+    assert all(0 <= start <= record["elapsed"] for _, start, _ in record["events"])
+    axis = figures.draw_timelines({"now": record}).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["now"]

@@ -85,7 +85,7 @@ def check(options):
             f"Received: {len(loose)} more arguments, the first {loose[0]!r}"
         )
     for pattern in FLAGS.input:
-        if os.path.isdir(pattern):
+        if os.path.isdir(resolve(pattern)):
             raise InputError(f"Expected a pattern, such as {pattern}/**. Received: the folder")
         if not matches(pattern):
             raise InputError(f"No file matches the input. Received: {pattern}")

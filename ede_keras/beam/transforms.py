@@ -69,10 +69,9 @@ class ReadExamples(beam.PTransform):
         self.feature = feature
 
     def expand(self, patterns):
-        handled = {"partial": True}  # what came before the damage
-        records, failed = _find_files(patterns) | beam.FlatMap(
-            _read_records
-        ).with_exception_handling(**handled)
+        # Partial: what came before the damage counts.
+        read = beam.FlatMap(_read_records).with_exception_handling(partial=True)
+        records, failed = _find_files(patterns) | read
         extract = beam.Map(_extract, self.feature).with_exception_handling()
         contents, unusable = records | extract
         buried = [failed | beam.MapTuple(_bury_file), unusable | "Bury" >> beam.MapTuple(_bury)]
@@ -104,7 +103,7 @@ class ScoreImages(beam.PTransform):
 
     def __init__(self, model, batch_size=64):
         super().__init__()
-        self.model = str(model)
+        self.model = resolve(str(model))
         self.batch_size = batch_size
         self.image_shape = find_image_shape(self.model)
 
@@ -172,11 +171,11 @@ def _find_files(patterns):
 
 def _read_file(file):
     with file.open() as stream:  # `read` leaves it open
-        return show_path(file.metadata.path), stream.read()
+        return _show_path(file.metadata.path), stream.read()
 
 
 def _read_records(file):
-    path = show_path(file.metadata.path)
+    path = _show_path(file.metadata.path)
     # TensorFlow checks what it reads, but knows fewer file systems than Beam.
     with tempfile.NamedTemporaryFile() as copy:
         with file.open() as stream:
@@ -210,7 +209,7 @@ def _make_row(path, outputs):
 
 
 def _bury_file(file, error):
-    return DeadLetter(show_path(file.metadata.path), _name_reason(error))
+    return DeadLetter(_show_path(file.metadata.path), _name_reason(error))
 
 
 def _bury(element, error):
@@ -230,6 +229,6 @@ def _name_reason(error):
     return f"{kind.__name__}: {re.sub(named, '', last)}"
 
 
-def show_path(path):
+def _show_path(path):
     """A path as text, which names of files need not be."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
