@@ -3,6 +3,7 @@
   python -m benchmarks.accuracy --table=1                        # all its classes, seeds, recipes
   python -m benchmarks.accuracy --table=1 --classes=2 --seeds=0 --recipe=default
   python -m benchmarks.accuracy --report                         # the tables into README
+  python -m benchmarks.accuracy --report --results=mine.jsonl    # or those of your own, printed
 
 A run that is in the results already is not repeated, so a stopped table goes on; give another
 `--results` to repeat it. Table 1 is protocol split80 (digits, MNIST, Fashion-MNIST), table 2 MNIST
@@ -10,20 +11,17 @@ and table 3 CIFAR-10 as their publishers split them, table 5 the ablation.
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from benchmarks import simple, tables
+from benchmarks import machine, simple, tables
 from ede_keras.datasets import load_dataset
 from ede_keras.files import read_csv, write_csv
 from ede_keras.protocols import make_split
@@ -37,7 +35,7 @@ flags.DEFINE_string("variant", None, "Variant; by default all of the table.")
 flags.DEFINE_integer("epochs", None, "As for train.py, to try the table out.", lower_bound=1)
 flags.DEFINE_string("data_dir", None, "As for train.py.")
 flags.DEFINE_string("results", str(tables.RESULTS / "accuracy.jsonl"), "Lines go here.")
-flags.DEFINE_bool("report", False, "Writes all results into README instead.")
+flags.DEFINE_bool("report", False, "Makes tables of results instead.")
 
 FLAGS = flags.FLAGS
 # Where the data lay on this machine shapes no result.
@@ -58,9 +56,19 @@ def list_runs():
         for variant in table["variants"]
         if FLAGS.variant in (None, variant)
         for seed in FLAGS.seeds or seeds
-        for normal in FLAGS.classes or tables.CLASSES
+        for normal in tables.CLASSES
+        if not FLAGS.classes or str(normal) in FLAGS.classes
     ]
     names = ("seed", "dataset", "protocol", "recipe", "variant", "normal")
+    asked = {1: FLAGS.datasets, 3: [FLAGS.recipe], 4: [FLAGS.variant], 5: FLAGS.classes}
+    found = [{str(run[i]) for run in runs} for i in range(len(names))]
+    for i, values in asked.items():
+        for value in values:
+            if value is not None and value not in found[i]:
+                raise app.UsageError(
+                    f"Expected runs of table {FLAGS.table}: {tables.describe(FLAGS.table)}. "
+                    f"Received: {value}"
+                )
     by_seed = sorted(runs, key=lambda run: run[0])
     return [dict(zip(names, run, strict=True)) for run in by_seed]
 
@@ -73,20 +81,6 @@ def find_line(lines, run):
     if run["recipe"] not in simple.METHODS and not tables.is_current(found[0], FLAGS.epochs):
         sys.exit(f"{FLAGS.results} holds {run} of another version of the recipe: remove its lines.")
     return found[0]
-
-
-def usable_cpus():
-    """Those that this process may use, which may be fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
-def versions():
-    """Of what shapes a result."""
-    packages = ("tensorflow", "keras", "numpy", "scikit-learn")
-    found = {f"{name}_version": version(name) for name in packages}
-    return {**found, "python_version": platform.python_version(), "cpus": usable_cpus()}
 
 
 def keep_roc(scores, run):
@@ -139,13 +133,19 @@ def measure(run):
     is_simple = run["recipe"] in simple.METHODS
     line = measure_simple(run) if is_simple else measure_detector(run)
     line["seconds"] = round(time.perf_counter() - began, 1)
-    return {name: value for name, value in {**line, **versions()}.items() if name not in PLACES}
+    return {
+        name: value for name, value in {**line, **machine.versions()}.items() if name not in PLACES
+    }
 
 
 def main(argv):
     del argv
     if FLAGS.report:
-        tables.write_report()
+        if FLAGS["results"].using_default_value:
+            tables.write_report()
+        else:
+            lines = tables.read_lines(FLAGS.results)
+            print("\n\n".join(tables.render_table(lines, table) for table in tables.TABLES))
         return
     if FLAGS.table is None:
         raise app.UsageError(f"Expected --table={'|'.join(tables.TABLES)} or --report.")

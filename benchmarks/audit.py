@@ -5,15 +5,18 @@
 Trains as train.py does and scores the same weights in three ways: as the tables do; with the batch
 statistics of test batches that hold normal or anomalous images alone, for a batch normalization
 left in training mode reads the labels off its neighbours; and at the epoch that the test set's own
-AUROC would have chosen. `python -m benchmarks.accuracy --report` puts the lines into README.
+AUROC would have chosen. A line that is there is not made again. `python -m benchmarks.accuracy
+--report` puts them into README.
 """
+
+import time
 
 import keras
 import numpy as np
 from absl import app, flags
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmarks import tables
+from benchmarks import machine, tables
 from ede_keras import EDE, command, recipes
 from ede_keras.callbacks import learning_rate_callbacks
 from ede_keras.datasets import load_dataset
@@ -43,8 +46,8 @@ class TestAuroc(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.calibrate(self.split.x_train, held_out=self.split.x_val)
-        scores = self.model.combine_terms(self.model.compute_terms(self.split.x_test))[0]
-        self.aurocs.append(float(roc_auc_score(self.split.y_test, scores)))
+        self.scores, _ = self.model.combine_terms(self.model.compute_terms(self.split.x_test))
+        self.aurocs.append(float(roc_auc_score(self.split.y_test, self.scores)))
 
 
 def score_by_batch_statistics(model, split):
@@ -60,9 +63,10 @@ def score_by_batch_statistics(model, split):
     return float(roc_auc_score(split.y_test[order], np.concatenate(scores)))
 
 
-def audit(dataset, normal):
-    """The line of one class."""
-    split = make_split(dataset, FLAGS.protocol, normal, FLAGS.seed)
+def audit(dataset, run):
+    """The line of a run."""
+    began = time.perf_counter()
+    split = make_split(dataset, FLAGS.protocol, run["normal"], FLAGS.seed)
     command.set_determinism(FLAGS.seed, deterministic=True)
     _, training = recipes.get_recipe(FLAGS.recipe, split.x_train.shape[1:])
     model = EDE.from_recipe(FLAGS.recipe, split.x_train.shape[1:])
@@ -75,27 +79,29 @@ def audit(dataset, normal):
     model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=callbacks, verbose=2)
     best = int(np.argmax(watcher.aurocs))
     return {
-        "dataset": dataset.name,
-        "protocol": FLAGS.protocol or dataset.default_protocol,
-        "normal": normal,
-        "seed": FLAGS.seed,
-        "recipe": FLAGS.recipe,
-        "variant": "full",
-        "epochs": epochs,
+        **run,
+        **model.get_config(),
+        **training,
         "auroc": watcher.aurocs[-1],
+        "average_precision": float(average_precision_score(split.y_test, watcher.scores)),
         "auroc_by_test_epoch": watcher.aurocs[best],
         "test_epoch": best + 1,
         "auroc_by_batch_statistics": score_by_batch_statistics(model, split),
+        "seconds": round(time.perf_counter() - began, 1),
+        **machine.versions(),
     }
 
 
 def main(argv):
     del argv
     dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir)
-    for normal in FLAGS.classes:
-        line = audit(dataset, int(normal))
-        tables.append_line(FLAGS.results, line)
-        print(line, flush=True)
+    protocol = FLAGS.protocol or dataset.default_protocol
+    for normal in map(int, FLAGS.classes):
+        values = (dataset.name, protocol, normal, FLAGS.seed, FLAGS.recipe, "full")
+        run = dict(zip(tables.KEY, values, strict=True))
+        lines = tables.read_lines(FLAGS.results)
+        if not any(run.items() <= line.items() for line in lines):
+            tables.append_line(FLAGS.results, audit(dataset, run))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def draw_table(lines, table):
         axis.barh(names, means, xerr=[bars[name][1] or 0 for name in names], color=NORMAL)
         for i, mean in enumerate(means):
             axis.text(mean, i, f" {mean:.3f}", va="center", fontsize=8)
-        axis.set(title=title, xlim=(min(0.5, *means), 1.06), xlabel="AUROC, mean over classes")
+        axis.axvline(0.5, color="grey", linewidth=0.8, linestyle="--")  # what chance reaches
+        axis.set(title=title, xlim=(0, 1.15), xlabel="AUROC, mean over classes")
         axis.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -62,7 +63,7 @@ def draw_roc(paths):
         columns = read_csv(path)
         rates = [np.array(columns[name], float) for name in ("fpr", "tpr")]
         area = np.trapezoid(rates[1], rates[0])
-        axis.plot(*rates, label=f"{path.stem.replace('-', ' ')}: {area:.3f}")
+        axis.plot(*rates, label=f"{path.stem.replace('-', ' ')}: {area:.2f}")
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     axis.set(xlabel="normal images called anomalous", ylabel="anomalies found", aspect="equal")
     axis.legend(frameon=False, fontsize=8, loc="lower right")
@@ -78,8 +79,8 @@ def draw_scaling(found):
     for (name, points), (above, below) in zip(found.items(), axes.T, strict=True):
         values = [int(value) for value in points]
         for what, colour in (("train", ANOMALOUS), ("score", NORMAL)):
-            rates = [point[what] for point in points.values()]
-            above.loglog(values, rates, "o-", color=colour, label=what)
+            rates = [point[what] for point in points.values() if what in point]
+            above.loglog(values[: len(rates)], rates, "o-", color=colour, label=what)
         below.semilogx(values, [p["peak_mib"] for p in points.values()], "o-", color=UNKNOWN)
         below.set(xlabel=SCALES[name], ylim=(0, None), xticks=values, xticklabels=values)
         below.minorticks_off()
@@ -117,15 +118,14 @@ def main(argv):
             figure.savefig(DOCS / f"table{table}.png", dpi=110)
     if curves := sorted((tables.RESULTS / "roc").glob("*.csv")):
         draw_roc(curves).savefig(DOCS / "roc.png", dpi=110)
-    for work in ("score", "fit"):
+    for work in ("score", "train", "fit"):
         paths = {
             when: tables.RESULTS / f"timeline-{work}-{when}.json" for when in ("before", "after")
         }
-        if all(path.exists() for path in paths.values()):
-            records = {when: read_json(path) for when, path in paths.items()}
+        if records := {when: read_json(path) for when, path in paths.items() if path.exists()}:
             draw_timelines(records).savefig(DOCS / f"pages/timeline-{work}.png", dpi=90)
     if (scaling := tables.RESULTS / "scaling.json").exists():
-        draw_scaling(read_json(scaling)).savefig(DOCS / "pages/scaling.png", dpi=90)
+        draw_scaling(read_json(scaling)["found"]).savefig(DOCS / "pages/scaling.png", dpi=90)
 
 
 if __name__ == "__main__":

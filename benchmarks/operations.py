@@ -1,29 +1,45 @@
 """How many multiplications and additions an image costs."""
 
-import numpy as np
+import math
+
+import keras
 
 from ede_keras import EDE
 
 
 def count(networks):
     """Multiplications and additions of a forward pass of Keras networks, for an image."""
-    operations = 0
-    for network in networks:
-        for layer in network.layers:
-            kernel = getattr(layer, "kernel", None)
-            if kernel is None:
-                continue
-            # Every weight meets each position of the smaller of a convolution's two sides.
-            sides = [int(np.prod(tensor.shape[1:-1])) for tensor in (layer.input, layer.output)]
-            operations += 2 * int(np.prod(kernel.shape)) * min(sides)
-    return operations
+    return sum(_count_layer(layer) for network in networks for layer in network.layers)
+
+
+def _count_layer(layer):
+    if not hasattr(layer, "kernel"):
+        return 0
+    # Every weight meets each position of the smaller of a convolution's two sides.
+    sides = [math.prod(tensor.shape[1:-1]) for tensor in (layer.input, layer.output)]
+    return 2 * math.prod(layer.kernel.shape) * min(sides)
 
 
 def count_least(image_shape):
-    """What a training step and a score of the paper's recipe cost at the least, for an image of
-    the shape: `{"train": ..., "score": ...}`."""
-    model = EDE.from_recipe("paper", image_shape)
-    encode, decode = (count([network]) for network in (model.encoder1, model.decoder1))
-    # Phase 1 and 2: E1, D1, E2, D2, E2, D1, E2; and back by the weights and by the inputs. A score
-    # needs no x1.
-    return {"train": 3 * (4 * encode + 3 * decode), "score": 3 * encode + 2 * decode}
+    """What a training step and a score cost at the least, for an image of the shape: a dict of
+    "train, paper", "score, default" and so on."""
+    found = {}
+    for recipe in ("paper", "default"):
+        model = EDE.from_recipe(recipe, image_shape)
+        encode, decode = (count([network]) for network in (model.encoder1, model.decoder1))
+        # Phase 1 and 2: E1, D1, E2, D2, E2, D1, E2. A score needs no x1.
+        forward, score = 4 * encode + 3 * decode, 3 * encode + 2 * decode
+        if views := model.views:
+            # More views pass E1 up to its last hidden map.
+            features = model.encoder1.get_layer("features").output
+            observe = count([keras.Model(model.encoder1.inputs, features)])
+            name_views = 2 * math.prod(views.head.kernel.shape)
+            forward += (model.pretext_views - 1) * observe + model.pretext_views * name_views
+            # Each view's codes: whitened, and times all that the memory holds.
+            densities = (views.latent_density, views.feature_density)
+            matrices = [matrix for d in densities for matrix in (d.whitening, d.memory)]
+            compare = sum(2 * math.prod(matrix.shape[1:]) for matrix in matrices)
+            score += views.n_views * (encode + name_views + compare)
+        # And back by the weights and by the inputs.
+        found |= {f"train, {recipe}": 3 * forward, f"score, {recipe}": score}
+    return found

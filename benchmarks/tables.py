@@ -82,6 +82,18 @@ def in_table(line, table):
     )
 
 
+def describe(table):
+    """What a table is made of, in a line."""
+    table = TABLES[table]
+    parts = {
+        "datasets": [dataset for dataset, _ in table["sets"]],
+        "classes": map(str, CLASSES),
+        "recipes": table["seeds"],
+        "variants": table["variants"],
+    }
+    return "; ".join(f"{name} {', '.join(values)}" for name, values in parts.items())
+
+
 def group_runs(lines):
     """AUROC by group (`GROUP`), class and seed: `{group: {normal: {seed: auroc}}}`."""
     groups = {}

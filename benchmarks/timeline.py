@@ -24,7 +24,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from ede_keras import EDE
 
-flags.DEFINE_enum("work", "score", ("score", "fit"), "A batch that is scored; an epoch of `fit`.")
+flags.DEFINE_enum("work", "score", ("score", "train", "fit"), "A batch; or an epoch of `fit`.")
 flags.DEFINE_string("results", None, "JSON to write.", required=True)
 
 FLAGS = flags.FLAGS
@@ -39,6 +39,13 @@ def score():
     images = np.random.default_rng(0).integers(0, 256, (256, *SHAPE), dtype=np.uint8)
     model = EDE.from_recipe("paper", SHAPE)
     return lambda: model.compute_terms(images, batch_size=256)
+
+
+def train():
+    """A training step on a batch of 64, by the paper's recipe."""
+    images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE), dtype=np.uint8)
+    model = EDE.from_recipe("paper", SHAPE)
+    return lambda: model.train_on_batch(images)
 
 
 def fit():
@@ -88,7 +95,7 @@ def merge(events):
 
 def main(argv):
     del argv
-    work = {"score": score, "fit": fit}[FLAGS.work]()
+    work = {"score": score, "train": train, "fit": fit}[FLAGS.work]()
     work()
     work()
     events, elapsed = record(work)

@@ -66,7 +66,7 @@ def test_files_named_in_the_map_exist():
         assert (ROOT / name).exists() or (ROOT / "ede_keras" / name).exists(), name
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\((docs/[^)]+\.png)\)", README))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"[\"(](docs/[^)\"]+\.png)", README))))
 def test_pictures_are_there(name):
     assert (ROOT / name).stat().st_size > 1000
 

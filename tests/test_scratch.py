@@ -1,6 +1,5 @@
 import gc
 import os
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +75,48 @@ def test_a_folder_is_on_disk(tmp_path):
     np.testing.assert_array_equal(split.x_test[:, 0, 0, 0], shown)
 
 
+# Prints the most memory that was used, in MiB: that of no file, which no other process could have.
+WATCHED = """
+import sys, threading, time
+import numpy as np
+import ede_keras
+
+used = [0]
+
+def watch():
+    while True:
+        lines = open("/proc/self/status").read().split("\\n")
+        used.append(*[int(line.split()[1]) for line in lines if "RssAnon" in line])
+        time.sleep(0.02)
+
+threading.Thread(target=watch, daemon=True).start()
+SHAPE = (128, 128, 3)
+model = ede_keras.EDE.from_recipe(
+    "default", SHAPE, image_size=16, base_width=2, latent_dim=4, memory_size=64
+)
+{work}
+print(max(used) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_images_scored(run_python, tmp_path):
+    """9,000 images more are 442 MB, in a file."""
+    work = """
+images = np.memmap(sys.argv[1], np.uint8, "r", shape=(int(sys.argv[2]), *SHAPE))
+scores, _ = model.combine_terms(model.compute_terms(images, 16))
+assert len(scores) == len(images)
+"""
+    (tmp_path / "images").write_bytes(b"")
+    os.truncate(tmp_path / "images", 12_000 * 128 * 128 * 3)
+    script = WATCHED.format(work=work)
+    used = [
+        float(run_python("-c", script, tmp_path / "images", n).stdout.split()[-1])
+        for n in (3_000, 12_000)
+    ]
+    assert used[1] - used[0] < 100
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_a_folder(run_python, tmp_path):
     """Training, calibrating and scoring; 6,400 images here are 315 MB."""
@@ -84,36 +125,20 @@ def test_memory_does_not_grow_with_a_folder(run_python, tmp_path):
         write_image(tmp_path / f"{i}.jpg", rng.integers(0, 256, (128, 128, 3), dtype=np.uint8))
         for i in range(10)
     ]
-    script = textwrap.dedent("""
-        import sys, threading, time
-        import ede_keras
-        from ede_keras.datasets import load_dataset
-        from ede_keras.pipeline import make_ordered_dataset, make_train_dataset
-        from ede_keras.protocols import make_split
+    work = """
+from ede_keras.datasets import load_dataset
+from ede_keras.pipeline import make_ordered_dataset, make_train_dataset
+from ede_keras.protocols import make_split
 
-        used = [0]  # KiB of memory that is of no file, which no other process could have
-
-        def watch():
-            while True:
-                lines = open("/proc/self/status").read().split("\\n")
-                used.append(*[int(line.split()[1]) for line in lines if "RssAnon" in line])
-                time.sleep(0.02)
-
-        threading.Thread(target=watch, daemon=True).start()
-        shape = (128, 128, 3)
-        split = make_split(load_dataset(sys.argv[1], image_shape=shape), normal="good")
-        model = ede_keras.EDE.from_recipe(
-            "default", shape, image_size=16, base_width=2, latent_dim=4, memory_size=64
-        )
-        model.compile()
-        dataset, steps = make_train_dataset(split.x_train, 16, seed=0)
-        held_out = make_ordered_dataset(split.x_val, 16)
-        model.fit(dataset, steps_per_epoch=steps, validation_data=held_out, verbose=0)
-        model.calibrate(split.x_train, held_out=split.x_val)
-        scores, _ = model.combine_terms(model.compute_terms(split.x_test, 16))
-        assert len(scores) == len(split.x_test)
-        print(max(used) / 1024)
-    """)
+split = make_split(load_dataset(sys.argv[1], image_shape=SHAPE), normal="good")
+dataset, steps = make_train_dataset(split.x_train, 16, seed=0)
+held_out = make_ordered_dataset(split.x_val, 16)
+model.fit(dataset, steps_per_epoch=steps, validation_data=held_out, verbose=0)
+model.calibrate(split.x_train, held_out=split.x_val)
+scores, _ = model.combine_terms(model.compute_terms(split.x_test, 16))
+assert len(scores) == len(split.x_test)
+"""
+    script = WATCHED.format(work=work)
     used = []
     for n in (3200, 9600):  # at the least as many as fill each batch
         folder = tmp_path / f"parts{n}"

@@ -136,6 +136,9 @@ def print_counts(result):
     """Prints how many images came and what became of them; an image that is lost is an error."""
     found = result.metrics().query(MetricsFilter().with_namespace("ede_keras"))["counters"]
     counts = {counter.key.metric.name: counter.result for counter in found}
+    if not counts.get("inputs"):
+        print("This runner does not say how many images came: count the rows of the two outputs.")
+        return
     n = {name: counts.get(name, 0) for name in ("inputs", *KINDS)}
     for name, number in n.items():
         print(f"{name:<22}{number}")

@@ -1,0 +1,38 @@
+"""What a measurement was made on."""
+
+import importlib.util
+import os
+import platform
+from importlib.metadata import version
+
+
+def usable_cpus():
+    """Those that this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def versions():
+    """Of what shapes a result, flat, as the lines of results have it."""
+    packages = ("tensorflow", "keras", "numpy", "scikit-learn")
+    found = {f"{name}_version": version(name) for name in packages}
+    return {**found, "python_version": platform.python_version(), "cpus": usable_cpus()}
+
+
+def describe():
+    """The machine, in words and numbers, and what runs on it."""
+    with open("/proc/cpuinfo") as file:
+        lines = [line.split(":", 1) for line in file if ":" in line]
+    facts = {name.strip(): value.strip() for name, value in lines}
+    vectors = [name for name in ("avx2", "avx512f") if name in facts.get("flags", "").split()]
+    packages = ("keras", "tensorflow", "numpy", "torch")
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": " ".join([facts.get("model name", platform.processor()), *vectors]),
+        "cores": usable_cpus(),
+        "memory": f"{gib:.0f} GiB",
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages if importlib.util.find_spec(name)},
+    }
