@@ -1,5 +1,7 @@
 """The PyTorch code that the speed is compared with does what the Keras model does."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -51,7 +53,18 @@ def test_the_same_steps(channels_last):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler speaks to its own developers
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                shutil.which("g++") is None, reason="PyTorch's compiler needs g++"
+            ),
+        ),
+    ],
+)
 def test_the_same_steps_of_the_default_recipe(compiled):
     sizes = {"latent_dim": 6, "base_width": 4, "memory_size": 30}
     model = EDE.from_recipe("default", (32, 32, 1), **sizes)
