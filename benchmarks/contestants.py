@@ -8,13 +8,14 @@ for it.
 
 import importlib
 import json
-import resource
 import sys
 import time
 from functools import partial
 
 import numpy as np
 from absl import app, flags
+
+from benchmarks.machine import peak_mib
 
 flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=2)
 flags.DEFINE_integer("steps", 20, "Batches in a turn.", lower_bound=1)
@@ -180,8 +181,7 @@ def main(argv):
         began = time.perf_counter()
         run(FLAGS.steps)
         seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "peak_mib": peak}), flush=True)
+        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,13 @@ def usable_cpus():
     return os.cpu_count()
 
 
+def peak_mib():
+    """The most memory that this process has used. What `resource` says begins with its parent's."""
+    with open("/proc/self/status") as file:
+        (peak,) = [line.split()[1] for line in file if line.startswith("VmHWM")]
+    return int(peak) / 1024
+
+
 def versions():
     """Of what shapes a result, flat, as the lines of results have it."""
     packages = ("tensorflow", "keras", "numpy", "scikit-learn")

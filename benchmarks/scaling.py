@@ -7,7 +7,6 @@ Each point is a process of its own. Writes `benchmarks/results/scaling.json`, wh
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -67,7 +66,7 @@ def measure(axis, value):
         model.calibrate(images[64:], held_out=images[:64])
         score(1)
         found["score"] = n / seconds_of(score)
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["peak_mib"] = machine.peak_mib()
     return found
 
 
