@@ -81,8 +81,11 @@ def draw_scaling(found):
         for what, colour in (("train", ANOMALOUS), ("score", NORMAL)):
             rates = [point[what] for point in points.values() if what in point]
             above.loglog(values[: len(rates)], rates, "o-", color=colour, label=what)
-        below.semilogx(values, [p["peak_mib"] for p in points.values()], "o-", color=UNKNOWN)
-        below.set(xlabel=SCALES[name], ylim=(0, None), xticks=values, xticklabels=values)
+        peaks = [point["peak_mib"] for point in points.values()]
+        below.semilogx(values, peaks, "o-", color=UNKNOWN)
+        below.set(
+            xlabel=SCALES[name], ylim=(0, 1.1 * max(peaks)), xticks=values, xticklabels=values
+        )
         below.minorticks_off()
     axes[0, 0].set(ylabel="images/s")
     axes[0, 0].legend(frameon=False)
