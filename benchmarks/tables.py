@@ -35,6 +35,22 @@ TABLES = {
     },
 }
 CLASSES = tuple(range(10))
+# Of the study: changes of the default recipe, as flags of train.py, the classes of the training
+# parts that they are tried on, and seeds that no table has.
+CHANGES = {
+    "the recipe": (),
+    "no phase 2": ("--phase_floor=1",),
+    "phase 2 weighs up to 0.5, not 0.2": ("--phase_floor=0.5",),
+    "phase 2 moves EDE2's encoders too": ("--phase2_updates=ede2",),
+    "phase 2 moves all encoders": ("--phase2_updates=all",),
+    "z gets the gradient of its own term": ("--nofixed_latent_target",),
+    "no pretext": ("--pretext=none",),
+    "rotations alone": ("--pretext=rotations",),
+    "one view of an image a step": ("--pretext_views=1",),
+    "cosine decay": ("--cosine_decay",),
+}
+TASKS = (("mnist", 8), ("fmnist", 6))
+TUNING_SEEDS = (100, 101, 102)
 KEY = ("dataset", "protocol", "normal", "seed", "recipe", "variant")
 GROUP = ("dataset", "protocol", "recipe", "variant")
 
@@ -155,6 +171,25 @@ def render_audit(lines):
         names = ("auroc", "auroc_by_batch_statistics", "auroc_by_test_epoch")
         cells = [f"{line['dataset']}, {line['protocol']}, {line['recipe']}", str(line["normal"])]
         rows.append(f"| {' | '.join(cells + [_spell(line[name], None) for name in names])} |")
+    return "\n".join(rows)
+
+
+def render_study(lines):
+    """The study in Markdown: mean over seeds and deviation, and how much above the recipe."""
+    found = {}
+    for line in lines:
+        runs = found.setdefault((line["change"], line["dataset"], line["normal"]), {})
+        runs[line["seed"]] = line["auroc"]
+    heads = [f"{dataset} {normal} | against the recipe" for dataset, normal in TASKS]
+    rows = [f"| {' | '.join(['change', *heads])} |", f"| --- |{' --- |' * 2 * len(TASKS)}"]
+    for change in CHANGES:
+        cells = [change]
+        for task in TASKS:
+            runs, recipe = found[change, *task], found["the recipe", *task]
+            gains = [runs[seed] - recipe[seed] for seed in TUNING_SEEDS]
+            cells.append(_spell(np.mean(list(runs.values())), None))
+            cells.append(f"{np.mean(gains):+.3f} ± {np.std(gains):.3f}" if any(gains) else "")
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
