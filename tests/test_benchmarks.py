@@ -140,10 +140,10 @@ def test_roc_curves_name_their_area(tmp_path):
 @pytest.mark.slow
 def test_an_audit_measures_both_mistakes(run_python, tmp_path):
     results = tmp_path / "audit.jsonl"
-    run_python("-m", "benchmarks.audit", "--classes=2", "--epochs=2", f"--results={results}")
-    run_python("-m", "benchmarks.audit", "--classes=2", "--epochs=2", f"--results={results}")
+    run_python("-m", "benchmarks.audit", "--classes=8", "--epochs=2", f"--results={results}")
+    run_python("-m", "benchmarks.audit", "--classes=8", "--epochs=2", f"--results={results}")
     (found,) = tables.read_lines(results)  # the second time it is there already
-    assert abs(found["auroc_by_batch_statistics"] - found["auroc"]) > 1e-3
+    assert found["auroc_by_batch_statistics"] != found["auroc"]
     assert found["average_precision"] > 0 and found["keras_version"] and found["seconds"] > 0
     assert found["auroc_by_test_epoch"] >= found["auroc"] and found["test_epoch"] in (1, 2)
     assert 0 <= found["auroc_by_batch_statistics"] <= 1
