@@ -47,40 +47,43 @@ FIGURE_5 = {0: "plane", 4: "deer"}
 def list_runs():
     """The runs that the flags ask for, dicts of `tables.KEY`: the first seed of all first."""
     table = tables.TABLES[FLAGS.table]
+    asked = {
+        "dataset": FLAGS.datasets,
+        "normal": FLAGS.classes,
+        "recipe": [FLAGS.recipe] if FLAGS.recipe else [],
+        "variant": [FLAGS.variant] if FLAGS.variant else [],
+    }
     runs = [
-        (int(seed), dataset, protocol, recipe, variant, int(normal))
+        {
+            "seed": int(seed),
+            "dataset": dataset,
+            "protocol": protocol,
+            "recipe": recipe,
+            "variant": variant,
+            "normal": normal,
+        }
         for dataset, protocol in table["sets"]
-        if not FLAGS.datasets or dataset in FLAGS.datasets
         for recipe, seeds in table["seeds"].items()
-        if FLAGS.recipe in (None, recipe)
         for variant in table["variants"]
-        if FLAGS.variant in (None, variant)
         for seed in FLAGS.seeds or seeds
         for normal in tables.CLASSES
-        if not FLAGS.classes or str(normal) in FLAGS.classes
     ]
-    names = ("seed", "dataset", "protocol", "recipe", "variant", "normal")
-    asked = {1: FLAGS.datasets, 3: [FLAGS.recipe], 4: [FLAGS.variant], 5: FLAGS.classes}
-    found = [{str(run[i]) for run in runs} for i in range(len(names))]
-    for i, values in asked.items():
-        for value in values:
-            if value is not None and value not in found[i]:
-                raise app.UsageError(
-                    f"Expected runs of table {FLAGS.table}: {tables.describe(FLAGS.table)}. "
-                    f"Received: {value}"
-                )
-    by_seed = sorted(runs, key=lambda run: run[0])
-    return [dict(zip(names, run, strict=True)) for run in by_seed]
+    for name, values in asked.items():
+        if unknown := sorted(set(values) - {str(run[name]) for run in runs}):
+            raise app.UsageError(
+                f"Expected runs of table {FLAGS.table}: {tables.describe(FLAGS.table)}. "
+                f"Received: {', '.join(unknown)}"
+            )
+        runs = [run for run in runs if not values or str(run[name]) in values]
+    return sorted(runs, key=lambda run: run["seed"])
 
 
-def find_line(lines, run):
-    """The line of a run, or None; one that another version of the recipe made is an error."""
-    found = [line for line in lines if all(line[name] == run[name] for name in tables.KEY)]
-    if not found:
-        return None
-    if run["recipe"] not in simple.METHODS and not tables.is_current(found[0], FLAGS.epochs):
+def is_measured(run):
+    """Whether a run has its line; one that another version of the recipe made is an error."""
+    line = tables.find_line(FLAGS.results, run)
+    if line and run["recipe"] not in simple.METHODS and not tables.is_current(line, FLAGS.epochs):
         sys.exit(f"{FLAGS.results} holds {run} of another version of the recipe: remove its lines.")
-    return found[0]
+    return line is not None
 
 
 def keep_roc(scores, run):
@@ -150,7 +153,7 @@ def main(argv):
     if FLAGS.table is None:
         raise app.UsageError(f"Expected --table={'|'.join(tables.TABLES)} or --report.")
     for run in list_runs():
-        if find_line(tables.read_lines(FLAGS.results), run):
+        if is_measured(run):
             continue
         line = measure(run)
         tables.append_line(FLAGS.results, line)

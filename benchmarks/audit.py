@@ -99,8 +99,7 @@ def main(argv):
     for normal in map(int, FLAGS.classes):
         values = (dataset.name, protocol, normal, FLAGS.seed, FLAGS.recipe, "full")
         run = dict(zip(tables.KEY, values, strict=True))
-        lines = tables.read_lines(FLAGS.results)
-        if not any(run.items() <= line.items() for line in lines):
+        if not tables.find_line(FLAGS.results, run):
             tables.append_line(FLAGS.results, audit(dataset, run))
 
 

@@ -79,8 +79,8 @@ def draw_scaling(found):
     for (name, points), (above, below) in zip(found.items(), axes.T, strict=True):
         values = [int(value) for value in points]
         for what, colour in (("train", ANOMALOUS), ("score", NORMAL)):
-            rates = [point[what] for point in points.values() if what in point]
-            above.loglog(values[: len(rates)], rates, "o-", color=colour, label=what)
+            rates = {int(value): point[what] for value, point in points.items() if what in point}
+            above.loglog(list(rates), list(rates.values()), "o-", color=colour, label=what)
         peaks = [point["peak_mib"] for point in points.values()]
         below.semilogx(values, peaks, "o-", color=UNKNOWN)
         below.set(

@@ -10,7 +10,6 @@ process of its own, and the other makers' runtimes. Prints a Markdown table and 
 
 import contextlib
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from benchmarks import tables
+from benchmarks import machine, tables
 from ede_keras import edge
 from ede_keras.client import ScoringClient
 from ede_keras.files import atomic_path
@@ -109,7 +108,7 @@ def main(argv):
         table = make_table(runtimes, noise, wanted, FLAGS.rounds)
     text = (
         f"Recipe {config['recipe']}, variant {config['variant']}, trained on {config['dataset']}, "
-        f"images {' x '.join(map(str, model.image_shape))}; {os.cpu_count()} CPU cores, "
+        f"images {' x '.join(map(str, model.image_shape))}; {machine.usable_cpus()} CPU cores, "
         f"{FLAGS.rounds} requests of each size. The difference is of the score, in parts of its "
         f"size and the scores' standard deviation.\n\n{table}\n"
     )

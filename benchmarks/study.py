@@ -18,7 +18,7 @@ from absl import app, flags
 
 from benchmarks import machine, tables
 from ede_keras.datasets import load_dataset
-from ede_keras.files import atomic_path, read_json
+from ede_keras.files import read_json
 
 EPOCHS = 4
 DATASETS = [dataset for dataset, _ in tables.TASKS]
@@ -62,10 +62,8 @@ def measure(task, normal, seed, change):
 def main(argv):
     del argv
     if FLAGS.report:
-        before, _, after = tables.split_at_marks(PAGE.read_text(), "study")
-        text = tables.render_study(tables.read_lines(FLAGS.results))
-        with atomic_path(PAGE) as path:
-            path.write_text(f"{before}<!-- study -->\n{text}\n<!-- end of study -->{after}")
+        study = tables.render_study(tables.read_lines(FLAGS.results))
+        tables.write_parts(PAGE, {"study": study})
         return
     with tempfile.TemporaryDirectory() as folder:
         tasks = {dataset: make_task(dataset, folder) for dataset in FLAGS.dataset}
@@ -73,8 +71,7 @@ def main(argv):
             for dataset, normal in tables.TASKS:
                 for change in FLAGS.change:
                     run = {"change": change, "dataset": dataset, "normal": normal, "seed": seed}
-                    lines = tables.read_lines(FLAGS.results)
-                    if dataset not in tasks or any(run.items() <= line.items() for line in lines):
+                    if dataset not in tasks or tables.find_line(FLAGS.results, run):
                         continue
                     auroc = measure(tasks[dataset], normal, seed, change)
                     line = {**run, "flags": " ".join(tables.CHANGES[change]), "epochs": EPOCHS}

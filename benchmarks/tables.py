@@ -61,6 +61,11 @@ def read_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def find_line(path, run):
+    """The line of a run, known by some of its facts, or None."""
+    return next((line for line in read_lines(path) if run.items() <= line.items()), None)
+
+
 def append_line(path, line):
     """Adds a run to a results file, which is made if it is not there."""
     path = Path(path)
@@ -210,11 +215,16 @@ def split_at_marks(text, name):
     return before, between, after
 
 
-def write_report(folder=RESULTS, readme=ROOT / "README.md"):
-    """Replaces what stands between the marks of each part in README."""
-    text = readme.read_text()
-    for name, part in render_all(folder).items():
+def write_parts(page, parts):
+    """Replaces what stands between the marks of each part, Markdown by name, in a page."""
+    text = page.read_text()
+    for name, part in parts.items():
         before, _, after = split_at_marks(text, name)
         text = f"{before}<!-- {name} -->\n{part}\n<!-- end of {name} -->{after}"
-    with atomic_path(readme) as path:
+    with atomic_path(page) as path:
         path.write_text(text)
+
+
+def write_report(folder=RESULTS, readme=ROOT / "README.md"):
+    """All tables and the audit into README."""
+    write_parts(readme, render_all(folder))

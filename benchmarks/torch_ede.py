@@ -97,12 +97,15 @@ class TorchEDE:
         if compiled:
             # Else a compiled network can be gone back through only once.
             torch._functorch.config.donated_buffer = False
-            self.networks = {name: torch.compile(net) for name, net in self.networks.items()}
+            self.compile()
 
     def build_more(self, *sizes):
         """Modules of EDE1 alone besides its networks."""
         del sizes
         return []
+
+    def compile(self):
+        self.networks = {name: torch.compile(net) for name, net in self.networks.items()}
 
     def losses(self, x, phase_weight):
         """Equations (6) and (7), of images `(n, channels, size, size)` in [-1, 1]."""
@@ -190,7 +193,6 @@ class TorchDefaultEDE(TorchEDE):
         pretext_views=4,
         pretext_weight=6.0,
         memory_size=4096,
-        compiled=False,
         **arguments,
     ):
         self.pretext_views = pretext_views
@@ -199,22 +201,22 @@ class TorchDefaultEDE(TorchEDE):
         super().__init__(
             latent_dim=latent_dim, base_width=base_width, learning_rate=learning_rate, **arguments
         )
-        encoder1 = self.networks["encoder1"]
-        self.hidden, self.code = encoder1[:-3], encoder1[-3:]
         # Per view the mean and the whitening of normal codes, and some of them, whitened.
         self.densities = [
             [torch.zeros(16, *shape) for shape in ((1, d), (d, d), (memory_size, d))]
             for d in (latent_dim, 4 * base_width)
         ]
-        if compiled:
-            torch._functorch.config.donated_buffer = False
-            self.networks = {name: torch.compile(net) for name, net in self.networks.items()}
-            self.hidden, self.code = torch.compile(self.hidden), torch.compile(self.code)
 
     def build_more(self, image_size, channels, latent_dim, base_width):
         self.table = tabulate_views(image_size)
         self.head = nn.Linear(4 * base_width * (image_size // 8) ** 2, len(self.table))
+        encoder1 = self.networks["encoder1"]
+        self.hidden, self.code = encoder1[:-3], encoder1[-3:]
         return [self.head]
+
+    def compile(self):
+        super().compile()
+        self.hidden, self.code = torch.compile(self.hidden), torch.compile(self.code)
 
     def view(self, x, which):
         seen = x.flatten(1).gather(1, self.table[which]).view(x.shape)

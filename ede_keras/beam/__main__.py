@@ -137,7 +137,7 @@ def print_counts(result):
     found = result.metrics().query(MetricsFilter().with_namespace("ede_keras"))["counters"]
     counts = {counter.key.metric.name: counter.result for counter in found}
     if not counts.get("inputs"):
-        print("This runner does not say how many images came: count the rows of the two outputs.")
+        print("No image came, or this runner does not count them: see the two outputs.")
         return
     n = {name: counts.get(name, 0) for name in ("inputs", *KINDS)}
     for name, number in n.items():
