@@ -22,9 +22,9 @@ from absl import app, flags
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmarks import machine, simple, tables
-from ede_keras.datasets import load_dataset
-from ede_keras.files import read_csv, write_csv
-from ede_keras.protocols import make_split
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.protocols import make_split
+from ede_keras.utils.files import read_csv, write_csv
 
 flags.DEFINE_enum("table", None, tables.TABLES, "Table of the paper.")
 flags.DEFINE_list("datasets", [], "Those of its data sets; by default all.")

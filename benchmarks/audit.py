@@ -17,11 +17,13 @@ from absl import app, flags
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import machine, tables
-from ede_keras import EDE, command, recipes
-from ede_keras.callbacks import learning_rate_callbacks
-from ede_keras.datasets import load_dataset
-from ede_keras.pipeline import make_train_dataset
-from ede_keras.protocols import make_split
+from ede_keras import EDE
+from ede_keras.cli import common
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.protocols import make_split
+from ede_keras.models import recipes
+from ede_keras.training.callbacks import learning_rate_callbacks
+from ede_keras.utils.pipeline import make_train_dataset
 
 flags.DEFINE_string("dataset", "digits", "As for train.py.")
 flags.DEFINE_string("data_dir", None, "As for train.py.")
@@ -67,7 +69,7 @@ def audit(dataset, run):
     """The line of a run."""
     began = time.perf_counter()
     split = make_split(dataset, FLAGS.protocol, run["normal"], FLAGS.seed)
-    command.set_determinism(FLAGS.seed, deterministic=True)
+    common.set_determinism(FLAGS.seed, deterministic=True)
     _, training = recipes.get_recipe(FLAGS.recipe, split.x_train.shape[1:])
     model = EDE.from_recipe(FLAGS.recipe, split.x_train.shape[1:])
     data, steps = make_train_dataset(

@@ -37,7 +37,7 @@ def make_images(steps=None):
 def fit(recipe, **compile_arguments):
     """`model.fit`, with the pipeline that train.py gives it."""
     from ede_keras import EDE
-    from ede_keras.pipeline import make_train_dataset
+    from ede_keras.utils.pipeline import make_train_dataset
 
     model = EDE.from_recipe(recipe, SHAPE)
     model.compile(**compile_arguments)

@@ -11,8 +11,8 @@ import numpy as np
 from absl import app
 
 from benchmarks import tables
-from ede_keras.files import read_csv, read_json
-from ede_keras.plots import ANOMALOUS, NORMAL, UNKNOWN
+from ede_keras.evaluation.plots import ANOMALOUS, NORMAL, UNKNOWN
+from ede_keras.utils.files import read_csv, read_json
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

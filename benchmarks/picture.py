@@ -13,9 +13,9 @@ import numpy as np
 from absl import app, flags
 
 import ede_keras  # noqa: F401  registers the classes that a saved model is made of
-from ede_keras.files import read_json
-from ede_keras.plots import ANOMALOUS, NORMAL
-from ede_keras.runs import load_split
+from ede_keras.cli.runs import load_split
+from ede_keras.evaluation.plots import ANOMALOUS, NORMAL
+from ede_keras.utils.files import read_json
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import machine, tables
-from ede_keras.files import write_json
+from ede_keras.utils.files import write_json
 
 flags.DEFINE_float("seconds", 2.0, "Least duration of a turn.")
 flags.DEFINE_integer("turns", 3, "Turns of which the median counts.", lower_bound=1)
@@ -38,7 +38,7 @@ AXES = {
 def measure(axis, value):
     """Images per second, trained and scored, and the peak of memory, at a point."""
     from ede_keras import EDE
-    from ede_keras.pipeline import make_train_dataset
+    from ede_keras.utils.pipeline import make_train_dataset
 
     arguments = {axis: value} if axis in ("base_width", "pretext_views", "image_size") else {}
     if axis == "n_images":

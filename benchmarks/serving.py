@@ -20,20 +20,20 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import machine, tables
-from ede_keras import edge
-from ede_keras.client import ScoringClient
-from ede_keras.files import atomic_path
-from ede_keras.runs import load_run
-from ede_keras.savedmodel import export_savedmodel
-from ede_keras.savedmodel_check import build_requests, open_session, unit
-from ede_keras.server_files import BATCH_SIZES
+from ede_keras.cli.runs import load_run
+from ede_keras.serving import edge_formats
+from ede_keras.serving.client import ScoringClient
+from ede_keras.serving.savedmodel import export_savedmodel
+from ede_keras.serving.savedmodel_check import build_requests, open_session, unit
+from ede_keras.serving.server_files import BATCH_SIZES
+from ede_keras.utils.files import atomic_path
 
 flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.", required=True)
 flags.DEFINE_integer("rounds", 100, "Requests of each size to each runtime.", lower_bound=2)
 flags.DEFINE_string("results", str(tables.RESULTS / "serving.md"), "The table goes here.")
 
 FLAGS = flags.FLAGS
-STANDIN = Path(__file__).parents[1] / "tests/standin.py"
+STANDIN = Path(__file__).parents[1] / "tests/serving/standin.py"
 
 
 def open_standin(folder, resources):
@@ -65,7 +65,7 @@ def open_runtimes(model, folder, formats, resources):
     if importlib.util.find_spec("openvino"):
         found["OpenVINO"] = open_openvino(folder, resources)
     for name in formats:
-        load = edge.FORMATS[name].load(folder / edge.FORMATS[name].file_name)
+        load = edge_formats.FORMATS[name].load(folder / edge_formats.FORMATS[name].file_name)
         found[name] = lambda images, load=load: load(images=images)["score"]
     return found
 
@@ -99,7 +99,7 @@ def make_table(runtimes, noise, wanted, rounds):
 def main(argv):
     del argv
     config, _, model = load_run(Path(FLAGS.run_dir).expanduser())
-    formats = [name for name in edge.FORMATS if not edge.missing_modules(name)]
+    formats = [name for name in edge_formats.FORMATS if not edge_formats.missing_modules(name)]
     noise = build_requests(model.image_shape, BATCH_SIZES[-1])["serving_default"]["images"]
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as resources:
         folder = export_savedmodel(model, scratch, formats=formats)

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from benchmarks import machine, operations, tables
 from benchmarks.contestants import GROUPS, MATRIX, SCORED_AT_ONCE, SHAPE
-from ede_keras.files import atomic_path, write_json
+from ede_keras.utils.files import atomic_path, write_json
 
 flags.DEFINE_integer("rounds", 9, "Turns of each contestant.", lower_bound=2)
 flags.DEFINE_string("results", str(tables.RESULTS / "speed"), "Stem of the files to write.")

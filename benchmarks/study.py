@@ -17,8 +17,8 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import machine, tables
-from ede_keras.datasets import load_dataset
-from ede_keras.files import read_json
+from ede_keras.data.datasets import load_dataset
+from ede_keras.utils.files import read_json
 
 EPOCHS = 4
 DATASETS = [dataset for dataset, _ in tables.TASKS]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simple import METHODS
-from ede_keras.files import atomic_path
-from ede_keras.recipes import RECIPES, get_recipe
-from ede_keras.variants import VARIANTS
+from ede_keras.models.recipes import RECIPES, get_recipe
+from ede_keras.models.variants import VARIANTS
+from ede_keras.utils.files import atomic_path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"

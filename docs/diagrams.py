@@ -13,8 +13,8 @@ import matplotlib
 import numpy as np
 from sklearn.datasets import load_sample_image
 
-from ede_keras import schedules
-from ede_keras.pretext import TRANSFORMATIONS
+from ede_keras.layers.geometric_pretext import TRANSFORMATIONS
+from ede_keras.models import schedules
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -1,10 +1,16 @@
 """Anomaly detection in images with shared autoencoders (Jia and Liu, 2023), for Keras 3."""
 
 import os
+import re
+import sys
 
-# The faster kernels on any CPU; TensorFlow by itself takes them where there is AVX-512 alone. If
-# it is imported already, it has chosen.
+# TensorFlow reads both variables once, when it is imported.
+# The faster kernels on any CPU: by itself TensorFlow uses them only with AVX-512.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# In a command, such as `ede-train` or `python -m ede_keras.export`, only errors on stderr. A
+# script decides for itself.
+if any(re.search(r"(^|[/\\])ede-\w+(\.exe)?$|^ede_keras\.", word) for word in sys.orig_argv[1:4]):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
@@ -14,10 +20,10 @@ if keras.backend.backend() != "tensorflow":
         f"KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}"
     )
 
-from ede_keras.model import EDE
-from ede_keras.savedmodel import export_savedmodel
-from ede_keras.tiles import TiledDetector
-from ede_keras.variants import AutoEncoder, SingleEDE, TwinEDE
+from ede_keras.models.ede import EDE
+from ede_keras.models.tiled import TiledDetector
+from ede_keras.models.variants import AutoEncoder, SingleEDE, TwinEDE
+from ede_keras.serving.savedmodel import export_savedmodel
+from ede_keras.version import __version__ as __version__
 
-__version__ = "0.1.0"
 __all__ = ["EDE", "AutoEncoder", "SingleEDE", "TiledDetector", "TwinEDE", "export_savedmodel"]

@@ -19,7 +19,8 @@ import pytest
 from commands import ROOT, flags_of
 
 import ede_keras
-from ede_keras import savedmodel_check, sources
+from ede_keras.data import sources
+from ede_keras.serving import savedmodel_check
 
 
 @pytest.fixture(autouse=True)

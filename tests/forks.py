@@ -15,8 +15,8 @@ import time
 
 import sklearn.datasets  # noqa: F401
 
-import ede_keras.command
-import ede_keras.datasets  # noqa: F401
+import ede_keras.cli.common
+import ede_keras.data.datasets  # noqa: F401
 
 
 def run(arguments, cwd, env, stdout, stderr):

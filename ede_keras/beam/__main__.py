@@ -22,8 +22,8 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from ede_keras import beam as ours
-from ede_keras import command
 from ede_keras.beam.transforms import resolve
+from ede_keras.cli import common
 from ede_keras.errors import InputError
 
 flags.DEFINE_string(
@@ -147,4 +147,4 @@ def print_counts(result):
 
 
 if __name__ == "__main__":
-    command.run(main, others=True)
+    common.run(main, others=True)

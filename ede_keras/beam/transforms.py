@@ -12,8 +12,9 @@ import tensorflow as tf
 from apache_beam.io import fileio
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
-from ede_keras import image_files, pipeline
+from ede_keras.data.images import files
 from ede_keras.errors import InputError
+from ede_keras.utils import pipeline
 
 SIGNATURE = "serving_default"
 # Of a reason: where in a graph, or in memory.
@@ -198,7 +199,7 @@ def _extract(element, feature):
 
 def _decode(element, image_shape):
     path, content = element
-    return path, image_files.decode_content(content, path, image_shape)
+    return path, files.decode_content(content, path, image_shape)
 
 
 def _make_row(path, outputs):

@@ -1,0 +1,1 @@
+"""Readers of files that hold a whole data set."""

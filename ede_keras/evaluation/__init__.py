@@ -1,0 +1,1 @@
+"""Metrics, masks, plots and the report of a scored set."""

@@ -1,0 +1,1 @@
+"""Keras layers and networks that the models are built from."""

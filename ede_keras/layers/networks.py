@@ -1,0 +1,125 @@
+"""The four networks of Figure 3 and the layers that lead an image into and out of them."""
+
+import keras
+import tensorflow as tf
+
+from ede_keras.errors import InputError
+from ede_keras.layers import convolutions
+
+HALVING = {"kernel_size": 4, "strides": 2, "padding": "same"}
+LEAKY_SLOPE = 0.2
+# Keras' own default (0.99) needs some hundred steps to forget the initial statistics; a small
+# class has one or two steps an epoch.
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def _check_sizes(image_size, channels):
+    if image_size < 16 or image_size % 8:
+        raise InputError(
+            "`image_size` must be a multiple of 8, 16 at the least, because each network halves "
+            f"or doubles it three times. Received: image_size={image_size}"
+        )
+    if channels not in (1, 3):
+        raise InputError(
+            f"Images must have 1 (grey) or 3 (RGB) channels. Received: channels={channels}"
+        )
+
+
+def _block(x, convolution, normalize=True, name=None):
+    x = convolution(x)
+    if normalize:
+        # Devices that share a batch share its statistics, or each would score in its own way.
+        shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        norm = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=shared)
+        x = norm(x)
+    return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
+
+
+def _tanh(x):
+    return keras.layers.Activation("tanh")(x)
+
+
+def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder"):
+    """Builds an encoder, E1 or E2: image to latent vector (Figure 3A).
+
+    Three convolutions of stride 2 (the second and third with batch normalization), then one as
+    large as what is left of the image, which ends in tanh.
+
+    Args:
+        image_size: Height and width of the square image, a multiple of 8 from 16 up.
+        channels: 1 or 3.
+        latent_dim: Length of the latent vector.
+        base_width: Filters of the first convolution; the next ones have 2 and 4 times as many.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from `(n, image_size, image_size, channels)` in [-1, 1] to
+        `(n, latent_dim)` in (-1, 1). Its layer "features" is the last hidden map,
+        `(n, image_size / 8, image_size / 8, 4 · base_width)`.
+
+    Reference: Section 3.2 and Figure 3.
+    """
+    _check_sizes(image_size, channels)
+    images = keras.Input((image_size, image_size, channels), name="images")
+    x = _block(images, keras.layers.Conv2D(base_width, **HALVING), normalize=False)
+    # No bias before a batch normalization, which subtracts it again.
+    x = _block(x, keras.layers.Conv2D(2 * base_width, use_bias=False, **HALVING))
+    x = _block(x, keras.layers.Conv2D(4 * base_width, use_bias=False, **HALVING), name="features")
+    x = keras.layers.Flatten()(convolutions.Conv2D(latent_dim, image_size // 8)(x))
+    return keras.Model(inputs=images, outputs=_tanh(x), name=name)
+
+
+def build_decoder(image_size, channels, latent_dim, base_width=32, name="decoder"):
+    """Builds a decoder, D1 or D2: latent vector to image (Figure 3B), the encoder mirrored.
+
+    Args:
+        image_size: Height and width of the square image, a multiple of 8 from 16 up.
+        channels: 1 or 3.
+        latent_dim: Length of the latent vector.
+        base_width: A quarter of the filters of the first transposed convolution.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from `(n, latent_dim)` to `(n, image_size, image_size, channels)` in
+        (-1, 1).
+
+    Reference: Section 3.2 and Figure 3.
+    """
+    _check_sizes(image_size, channels)
+    latents = keras.Input((latent_dim,), name="latents")
+    x = keras.layers.Reshape((1, 1, latent_dim))(latents)
+    whole = convolutions.Conv2DTranspose(4 * base_width, image_size // 8, use_bias=False)
+    x = _block(x, whole)
+    x = _block(x, keras.layers.Conv2DTranspose(2 * base_width, use_bias=False, **HALVING))
+    x = _block(x, keras.layers.Conv2DTranspose(base_width, use_bias=False, **HALVING))
+    x = convolutions.Conv2DTranspose(channels, **HALVING)(x)
+    return keras.Model(inputs=latents, outputs=_tanh(x), name=name)
+
+
+def build_preprocessor(image_shape, image_size):
+    """Builds the way in: raw pixels of the data's own size to the networks' range and size.
+
+    Args:
+        image_shape: `(height, width, channels)` of the images.
+        image_size: Height and width that the networks take.
+
+    Returns:
+        A `keras.Model` from `(n, *image_shape)` in 0 to 255 to
+        `(n, image_size, image_size, channels)` in [-1, 1], float32.
+    """
+    height, width, _ = image_shape
+    images = keras.Input(image_shape, name="images")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+    # Bilinear resizing alone reads four pixels and would skip the others of a large image;
+    # antialiased resizing does not compile under XLA, a mean of whole pixels does.
+    pool = (max(height // image_size, 1), max(width // image_size, 1))
+    if pool != (1, 1):
+        x = keras.layers.AveragePooling2D(pool)(x)
+    return keras.Model(images, resize(x, (image_size, image_size)), name="preprocessor")
+
+
+def resize(images, size):
+    """Resizes `(n, h, w, c)` images to `(n, *size, c)`, bilinear; nothing to do is no layer."""
+    if tuple(images.shape[1:3]) == tuple(size):
+        return images
+    return keras.layers.Resizing(*size, interpolation="bilinear")(images)

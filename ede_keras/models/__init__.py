@@ -1,0 +1,1 @@
+"""The detectors, their losses and how they are trained."""

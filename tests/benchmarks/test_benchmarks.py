@@ -1,0 +1,185 @@
+"""The runner of the tables: what it measures, keeps, leaves out and writes down."""
+
+import json
+
+import numpy as np
+import pytest
+from commands import ROOT
+
+from benchmarks import figures, simple, tables
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.protocols import make_split
+from ede_keras.models.recipes import RECIPES
+
+
+def line(normal, seed, auroc, recipe="default", **more):
+    facts = {"dataset": "mnist", "protocol": "official", "variant": "full", "recipe": recipe}
+    return {**facts, "normal": normal, "seed": seed, "auroc": auroc, **more}
+
+
+def test_a_table_has_means_and_deviations():
+    lines = [line(c, seed, 0.9 + c / 100 + seed / 50) for c in range(10) for seed in range(3)]
+    lines += [line(c, 0, 0.5, "paper") for c in range(3)]
+    rows = tables.render_table(lines, "2").splitlines()
+    assert len(rows) == 4
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert cells[0] == ["data", "recipe", "mean", *(str(c) for c in range(10))]
+    assert cells[2][:3] == ["mnist, official", "default", ".965 ± .016"]
+    assert cells[2][3] == ".920 ± .016" and cells[2][12] == "1.010 ± .016"
+    assert cells[3] == ["mnist, official", "paper", "", ".500", ".500", ".500", *[""] * 7]
+
+
+def test_a_table_holds_its_own_runs_alone():
+    lines = [line(0, 0, 0.9), line(0, 7, 0.1), line(0, 0, 0.2, protocol="split80")]
+    lines += [line(0, 0, 0.3, "default_no_pretext"), line(0, 0, 0.4, variant="twin_ede")]
+    assert "| .900 |" in tables.render_table(lines, "2")
+    ablation = tables.render_table(lines, "5")
+    assert len(ablation.splitlines()) == 5
+    for text in ("full, default |", "full, default_no_pretext |", "twin_ede, default |"):
+        assert text in ablation
+
+
+def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
+    readme = tmp_path / "README.md"
+    names = [*(f"table {table}" for table in tables.TABLES), "audit"]
+    marked = [f"<!-- {name} -->\nold\n<!-- end of {name} -->" for name in names]
+    readme.write_text("before\n" + "\nbetween\n".join(marked) + "\nafter\n")
+    tables.append_line(tmp_path / "results/one.jsonl", line(0, 0, 0.9))
+    tables.append_line(tmp_path / "results/two.jsonl", line(1, 0, 0.8))
+    audits = {"auroc_by_batch_statistics": 0.97, "auroc_by_test_epoch": 0.91}
+    tables.append_line(tmp_path / "results/audit/audit.jsonl", line(0, 0, 0.9, **audits))
+    tables.write_report(tmp_path / "results", readme)
+    text = readme.read_text()
+    assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")
+    assert text.count("between") == len(names) - 1
+    assert "| .900 | .800 |" in text and "| .900 | .970 | .910 |" in text
+
+
+@pytest.mark.parametrize("method", simple.METHODS)
+def test_simple_methods_score_anomalies_higher(method):
+    split = make_split(load_dataset("digits"), normal=6)
+    scores = simple.score(method, split, seed=0)
+    assert scores.shape == split.y_test.shape and np.isfinite(scores).all()
+    normal, anomalous = (np.median(scores[split.y_test == label]) for label in (0, 1))
+    assert anomalous > normal
+
+
+@pytest.mark.slow
+def test_the_runner_on_digits(run_python, tmp_path):
+    """Two classes, one epoch, a detector and a simple method; then all that is left to do."""
+    results = tmp_path / "results" / "accuracy.jsonl"
+
+    def run(*flags):
+        done = run_python(
+            "-m",
+            "benchmarks.accuracy",
+            "--table=1",
+            "--datasets=digits",
+            f"--results={results}",
+            "--epochs=1",
+            *flags,
+        )
+        return [text for text in done.stdout.splitlines() if " AUROC " in text]
+
+    only = ("--seeds=0", "--recipe=default")
+    assert len(run("--classes=2", *only)) == 1
+    assert len(run("--classes=2,3", *only)) == 1  # class 2 is there already
+    assert len(run("--classes=2", "--seeds=0", "--recipe=pca")) == 1
+    lines = tables.read_lines(results)
+    assert [(found["normal"], found["recipe"]) for found in lines] == [
+        (2, "default"),
+        (3, "default"),
+        (2, "pca"),
+    ]
+    for found in lines:
+        assert found["dataset"] == "digits" and found["protocol"] == "split80"
+        assert found["variant"] == "full" and 0 <= found["auroc"] <= 1 and found["seconds"] > 0
+        assert not any(isinstance(value, dict) for value in found.values())
+        assert not {"data_dir", "dataset_path"} & set(found)
+        assert found["tensorflow_version"]
+    assert lines[0]["pretext"] == "rotations_and_shifts" and lines[0]["epochs"] == 1
+
+
+def test_lines_of_an_older_recipe_are_not_taken(run_command, tmp_path):
+    older = line(2, 0, 0.9, dataset="digits", protocol="split80", latent_dim=3, n_train=109)
+    older["image_shape"] = [8, 8, 1]
+    (tmp_path / "results.jsonl").write_text(json.dumps(older) + "\n")
+    flags = ("--table=1", "--datasets=digits", "--classes=2", "--seeds=0", "--recipe=default")
+    flags += (f"--results={tmp_path / 'results.jsonl'}",)
+    done = run_command("-m", "benchmarks.accuracy", *flags, check=False)
+    assert done.returncode == 1 and "another version of the recipe" in done.stderr
+
+
+def test_committed_lines_are_of_the_recipes_as_they_are():
+    lines = tables.read_results(ROOT / "benchmarks/results")
+    keys = [tuple(found[name] for name in tables.KEY) for found in lines]
+    assert len(keys) == len(set(keys))
+    assert all(tables.is_current(found) for found in lines if found["recipe"] in RECIPES)
+
+
+def test_bars_of_a_table_that_is_whole():
+    lines = [line(c, seed, 0.9 + seed / 50) for c in range(10) for seed in range(3)]
+    assert figures.draw_table(lines[:-3], "2") is None  # a class is missing
+    lines += [line(c, 0, 0.5, "paper") for c in range(10)]
+    (axis,) = figures.draw_table(lines, "2").axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["paper", "default"]
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.5, 0.92])
+    assert axis.get_title() == "mnist, official"
+
+
+def test_roc_curves_name_their_area(tmp_path):
+    path = tmp_path / "cifar10-deer-seed0.csv"
+    path.write_text("fpr,tpr\n0,0\n0.5,1\n1,1\n")
+    (axis,) = figures.draw_roc([path]).axes
+    assert axis.get_legend_handles_labels()[1] == ["cifar10 deer seed0: 0.75"]
+
+
+@pytest.mark.slow
+def test_an_audit_measures_both_mistakes(run_python, tmp_path):
+    results = tmp_path / "audit.jsonl"
+    run_python("-m", "benchmarks.audit", "--classes=8", "--epochs=2", f"--results={results}")
+    run_python("-m", "benchmarks.audit", "--classes=8", "--epochs=2", f"--results={results}")
+    (found,) = tables.read_lines(results)  # the second time it is there already
+    assert found["auroc_by_batch_statistics"] != found["auroc"]
+    assert found["average_precision"] > 0 and found["keras_version"] and found["seconds"] > 0
+    assert found["auroc_by_test_epoch"] >= found["auroc"] and found["test_epoch"] in (1, 2)
+    assert 0 <= found["auroc_by_batch_statistics"] <= 1
+    assert tables.render_audit([found]).count("\n") == 2
+
+
+def test_the_committed_study_is_on_its_page():
+    page = (ROOT / "docs/pages/recipes.md").read_text()
+    lines = tables.read_lines(tables.RESULTS / "study/study.jsonl")
+    assert tables.split_at_marks(page, "study")[1] == tables.render_study(lines) + "\n"
+
+
+def test_a_study_compares_the_same_seeds():
+    lines = [
+        {"change": change, "dataset": dataset, "normal": normal, "seed": seed, "auroc": auroc}
+        for dataset, normal in tables.TASKS
+        for i, seed in enumerate(tables.TUNING_SEEDS)
+        for change in tables.CHANGES
+        for auroc in [0.9 + i / 100 + (change == "no phase 2") * (0.01 + i / 100)]
+    ]
+    rows = tables.render_study(lines).splitlines()[2:]
+    assert rows[0] == "| the recipe | .910 |  | .910 |  |"
+    assert rows[1].startswith("| no phase 2 | .930 | +0.020 ± 0.008 |")
+    assert len(rows) == len(tables.CHANGES)
+
+
+@pytest.mark.slow
+def test_a_run_of_the_study(run_python, tmp_path):
+    """On a made set in MNIST's place, for study.py itself knows only large ones."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (120, 8, 8), dtype=np.uint8), np.arange(120) % 2 + 8
+    task = tmp_path / "task.npz"
+    np.savez(task, x_train=x, y_train=y, x_test=x, y_test=y)
+    script = f"""
+import sys
+from absl import flags
+from benchmarks import study
+flags.FLAGS(sys.argv[:1])
+study.EPOCHS = 1
+print(study.measure({str(task)!r}, 8, 100, "one view of an image a step"))
+"""
+    assert 0 <= float(run_python("-c", script).stdout.split()[-1]) <= 1

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from makers import write_folder, write_image
+
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.folders import find_layout
+from ede_keras.errors import InputError
+
+
+def touch(folder, *names):
+    """Layouts follow from names alone, so empty files do."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def test_mvtec(tmp_path):
+    layout = find_layout(write_folder(tmp_path, "mvtec", n=2))
+    assert layout.train == {"train/good/000.png": 0, "train/good/001.png": 0}
+    assert layout.test == {
+        "test/crack/000.png": 1,
+        "test/crack/001.png": 1,
+        "test/good/000.png": 0,
+        "test/good/001.png": 0,
+        "test/hole/000.png": 2,
+        "test/hole/001.png": 2,
+    }
+    assert layout.class_names == {0: "good", 1: "crack", 2: "hole"}
+    assert layout.default_protocol == "official"
+
+
+def test_ganomaly(tmp_path):
+    layout = find_layout(write_folder(tmp_path, "ganomaly", n=1))
+    assert layout.class_names == {0: "0.normal", 1: "1.abnormal"}
+    assert layout.test == {"test/0.normal/000.png": 0, "test/1.abnormal/000.png": 1}
+
+
+def test_images_directly_in_train(tmp_path):
+    layout = find_layout(write_folder(tmp_path, "bare_split", n=1))
+    assert layout.train == {"train/000.png": 0}
+    assert layout.test == {"test/bad/000.png": 1, "test/good/000.png": 0}
+    assert layout.class_names == {0: "good", 1: "bad"}
+
+
+def test_normal_class_of_any_name(tmp_path):
+    touch(tmp_path, "train/bottle/a.png", "test/bottle/b.png", "test/can/c.png", "test/OK/d.png")
+    layout = find_layout(tmp_path)
+    assert layout.class_names == {0: "bottle", 1: "can"}
+    assert layout.test == {"test/OK/d.png": 0, "test/bottle/b.png": 0, "test/can/c.png": 1}
+
+
+def test_anomalies_in_train_keep_their_label(tmp_path):
+    touch(tmp_path, "train/Good/a.png", "train/bad/b.png", "test/bad/c.png", "test/dent/d.png")
+    layout = find_layout(tmp_path)
+    assert layout.class_names == {0: "Good", 1: "bad", 2: "dent"}
+    assert layout.train == {"train/Good/a.png": 0, "train/bad/b.png": 1}
+
+
+def test_plain_folder_with_subfolders_is_all_normal(tmp_path):
+    layout = find_layout(touch(tmp_path, "a.png", "more/b.JPG", "more/notes.txt"))
+    assert layout.train == {"a.png": 0, "more/b.JPG": 0}
+    assert layout.test == {}
+    assert layout.class_names == {0: "good"}
+    assert layout.default_protocol == "split80"
+
+
+def test_one_subfolder_is_all_normal(tmp_path):
+    layout = find_layout(touch(tmp_path, "bolts/a.png", "bolts/x/b.png", ".cache/c.png"))
+    assert layout.train == {"bolts/a.png": 0, "bolts/x/b.png": 0}
+    assert layout.class_names == {0: "bolts"}
+
+
+def test_class_folders(tmp_path):
+    touch(tmp_path, "pear/b.png", "apple/a.png", "apple/x/c.png", "empty/readme.txt")
+    layout = find_layout(tmp_path)
+    assert layout.class_names == {0: "apple", 1: "pear"}
+    assert layout.train == {"apple/a.png": 0, "apple/x/c.png": 0, "pear/b.png": 1}
+    assert layout.test == {}
+    assert layout.default_protocol == "split80"
+
+
+def test_class_named_train(tmp_path):
+    layout = find_layout(touch(tmp_path, "train/a.png", "plane/b.png"))
+    assert layout.class_names == {0: "plane", 1: "train"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], r"must hold images \(.png .jpg .jpeg .bmp .gif .tif .tiff .webp\).*Received: none"),
+        (["a.txt", ".hidden.png"], "must hold images"),
+        (["train/x.txt", "test/good/a.png"], "train must hold normal .*Received: no images"),
+        (["train/a/a.png", "train/b/b.png", "test/a/c.png"], r"Received: \['a', 'b'\]"),
+        (["train/good/a.png", "train/ok/b.png", "test/a/c.png"], r"Received: \['good', 'ok'\]"),
+        (["train/a.png", "train/good/b.png", "test/a/c.png"], "'images directly in it', 'good'"),
+        (["train/a.png", "test/b.png", "test/good/c.png"], "in subfolders.*Received: test/b.png"),
+    ],
+)
+def test_unclear_layouts(tmp_path, names, message):
+    with pytest.raises(InputError, match=message):
+        find_layout(touch(tmp_path, *names))
+
+
+def test_split_with_an_empty_test_part(tmp_path):
+    touch(tmp_path, "train/good/a.png", "test/readme.txt")
+    layout = find_layout(tmp_path)
+    assert layout.test == {}
+    assert layout.class_names == {0: "good"}
+
+
+def test_order_does_not_depend_on_the_file_system(tmp_path):
+    names = [f"{name}.png" for name in "cab"]
+    touch(tmp_path, *names)
+    assert list(find_layout(tmp_path).train) == sorted(names)
+
+
+def test_folder(tmp_path):
+    dataset = load_dataset(str(write_folder(tmp_path / "bolts", "mvtec", n=2, size=20)))
+    assert dataset.name == "bolts" and dataset.is_folder and dataset.has_fixed_normal
+    assert dataset.x_train.shape == (2, 32, 32, 3) and dataset.x_train.dtype == np.uint8
+    assert dataset.x_test.shape == (6, 32, 32, 3)
+    assert dataset.y_test.tolist() == [1, 1, 0, 0, 2, 2]
+    assert dataset.paths_train.tolist() == ["train/good/000.png", "train/good/001.png"]
+    assert len(dataset.paths_test) == 6
+
+
+@pytest.mark.parametrize("size", [8, 32, 50])
+def test_folder_of_grey_images_stays_grey(tmp_path, size):
+    write_folder(tmp_path, "plain", n=3, size=size, channels=1)
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.x_train.shape == (3, 32, 32, 1)
+    assert dataset.x_test.shape == (0, 32, 32, 1)
+    write_image(tmp_path / "colour.png", np.full((4, 4, 3), (9, 99, 199), np.uint8))
+    assert load_dataset(str(tmp_path)).x_train.shape == (4, 32, 32, 3)
+
+
+def test_folder_in_the_shape_of_a_model(tmp_path):
+    write_folder(tmp_path, "classes", n=1)
+    assert load_dataset(str(tmp_path), image_shape=(40, 48, 1)).x_train.shape == (3, 40, 48, 1)
+
+
+def test_a_damaged_image_is_left_out_or_refused(tmp_path):
+    folder = write_folder(tmp_path, "mvtec", n=2)
+    (folder / "test/hole/001.png").write_bytes(b"oops")
+    with pytest.raises(InputError, match="1 damaged, test/hole/001.png"):
+        load_dataset(str(folder), strict=True)
+    with pytest.warns(UserWarning, match="1 images in .* left out: test/hole/001.png"):
+        dataset = load_dataset(str(folder))
+    assert dataset.damaged == ("test/hole/001.png",)
+    assert len(dataset.x_test) == len(dataset.y_test) == len(dataset.paths_test) == 5
+    assert "test/hole/001.png" not in dataset.paths_test
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"oops")
+    with pytest.raises(InputError, match="8 damaged"):
+        load_dataset(str(folder))
+
+
+def test_a_layout_by_name(tmp_path):
+    write_folder(tmp_path, "mvtec", n=1)
+    assert find_layout(tmp_path).name == "split"
+    classes = find_layout(tmp_path, "classes")
+    assert classes.class_names == {0: "ground_truth", 1: "test", 2: "train"}
+    normals = find_layout(tmp_path / "test", "normals")
+    assert normals.class_names == {0: "good"} and len(normals.train) == 3
+    assert set(normals.train.values()) == {0}
+    with pytest.raises(InputError, match="must have train/ and test/"):
+        find_layout(tmp_path / "test", "split")
+    touch(tmp_path, "a.png")
+    with pytest.raises(InputError, match="for layout 'classes'. Received: a.png"):
+        find_layout(tmp_path, "classes")
+    assert load_dataset(str(tmp_path / "test"), layout="normals").layout == "normals"

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ede_keras.layers import anomaly_score
+
+
+def test_equation_8_and_the_decision():
+    layer = anomaly_score.AnomalyScore([0.25, 0.75])
+    layer.threshold.assign(2.0)
+    score, label = layer(
+        [np.array([1.0, 4.0, 2.0], "float32"), np.array([2.0, 8.0, 2.0], "float32")]
+    )
+    np.testing.assert_allclose(score, [1.75, 7.0, 2.0])
+    assert np.asarray(label).tolist() == [0, 1, 0]  # above φ, not at it
+
+
+def test_before_the_threshold_is_set_nothing_is_anomalous():
+    _, label = anomaly_score.AnomalyScore([1.0])([np.array([3e38], "float32")])
+    assert np.asarray(label).tolist() == [0]
+
+
+def test_a_score_that_is_no_number_is_the_highest_finite_one():
+    layer = anomaly_score.AnomalyScore([1.0])
+    layer.threshold.assign(5.0)
+    score, label = layer([np.array([np.nan, np.inf, 1.0], "float32")])
+    assert np.isfinite(score).all() and np.asarray(label).tolist() == [1, 1, 0]
+
+
+@example([0.0], 0.9999999999999999)
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_at_most_the_contamination_exceeds_the_threshold(scores, contamination):
+    threshold = anomaly_score.normal_quantile(scores, contamination)
+    assert (np.float32(scores) > np.float32(threshold)).mean() <= contamination + 1e-9
+
+
+@pytest.mark.parametrize(
+    "contamination, expected", [(0, 100), (0.01, 99), (0.05, 95), (0.07, 93), (0.5, 50)]
+)
+def test_quantile_by_hand(contamination, expected):
+    assert anomaly_score.normal_quantile(np.arange(1, 101)[::-1], contamination) == expected
+
+
+@pytest.mark.parametrize("contamination", [-0.1, 1, 1.5])
+def test_contamination_is_a_fraction(contamination):
+    with pytest.raises(ValueError, match="at least 0 and below 1"):
+        anomaly_score.normal_quantile([1.0], contamination)

@@ -1,0 +1,134 @@
+"""Large images tile by tile, against loops over the tiles."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from commands import SMALL
+from makers import write_folder
+
+from ede_keras.errors import InputError
+from ede_keras.models import tiled as tiled_module
+from ede_keras.models.tiled import TiledDetector, Tiles, tile_starts
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (6, 20, 13, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def tiled(build):
+    def tiled(**arguments):
+        return TiledDetector(build(**arguments), (20, 13, 1), stride=5)
+
+    return tiled
+
+
+def corners():
+    """Where the tiles of 8 x 8 pixels of a 20 x 13 image begin, at a stride of 5."""
+    return [(top, left) for top in (0, 4, 8, 12) for left in (0, 5)]
+
+
+def test_tiles_reach_to_the_end():
+    assert tile_starts(20, 8, 5).tolist() == [0, 4, 8, 12]
+    assert tile_starts(13, 8, 5).tolist() == [0, 5]
+    assert tile_starts(8, 8, 3).tolist() == [0]
+    for length in range(8, 60):
+        starts = tile_starts(length, 8, 5)
+        assert starts[0] == 0 and starts[-1] == length - 8
+        assert len(starts) == 1 or 0 < np.diff(starts).min() <= np.diff(starts).max() <= 5
+
+
+def test_how_many_tiles():
+    assert tiled_module.count_tiles((20, 13, 1), 8, 5) == len(corners()) == 8
+    assert tiled_module.count_tiles((24, 16, 3), 16) == 2
+    assert tiled_module.count_tiles((5, 5, 1), 8) == 1
+
+
+def test_cut_and_merged(pictures):
+    layer = Tiles(20, 13, 8, 5)
+    cut = np.asarray(layer(pictures.astype("float32")))
+    expected = [p[top : top + 8, left : left + 8] for p in pictures for top, left in corners()]
+    np.testing.assert_array_equal(cut, expected)
+    np.testing.assert_allclose(layer.merge(cut), pictures, rtol=1e-6)
+    values = np.random.default_rng(1).random(cut.shape, "float32")
+    sums, counts = np.zeros(pictures.shape), np.zeros(pictures.shape)
+    for i, value in enumerate(values):
+        top, left = corners()[i % 8]
+        sums[i // 8, top : top + 8, left : left + 8] += value
+        counts[i // 8, top : top + 8, left : left + 8] += 1
+    np.testing.assert_allclose(layer.merge(values), sums / counts, rtol=1e-5)
+
+
+def test_an_image_is_as_anomalous_as_its_worst_tile(tiled, pictures):
+    model = tiled(omega1=0.3)
+    model.set_threshold(0.1)
+    found = model.predict(pictures, verbose=0)
+    for i, picture in enumerate(pictures):
+        cut = np.stack([picture[top : top + 8, left : left + 8] for top, left in corners()])
+        inner = model.detector(cut.astype("float32"))
+        assert found["score"][i] == pytest.approx(np.max(inner["score"]), rel=1e-4)
+    np.testing.assert_array_equal(found["label"], found["score"] > 0.1)
+    assert found["anomaly_map"].shape == (6, 20, 13)
+    assert model.reconstruct(pictures).shape == pictures.shape
+    assert model.encode(pictures).shape == (6, 8 * 4)
+
+
+def test_trained_calibrated_saved(tiled, pictures, tmp_path):
+    model = tiled(pretext="rotations", memory_size=20)
+    history = model.fit(pictures, batch_size=24, epochs=1, validation_data=pictures[:2], verbose=0)
+    assert {"loss", "val_loss"} <= set(history.history)
+    terms = model.calibrate(pictures[:4], held_out=pictures[4:])
+    assert model.threshold == pytest.approx(terms["worst_tile"].max())
+    assert model.detector.threshold < np.inf
+    scores = model.predict(pictures, verbose=0)["score"]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(pictures, verbose=0)["score"], scores)
+    other = loaded.redecide(terms, contamination=0.5)
+    assert other.threshold == pytest.approx(terms["worst_tile"].min())
+    np.testing.assert_array_equal(other.predict(pictures, verbose=0)["score"], scores)
+    with pytest.raises(InputError, match="omega1"):
+        loaded.redecide(terms, omega1=0.5)
+
+
+def test_of_many_tiles_some_are_trained_on(tiled, pictures, monkeypatch):
+    model = tiled()
+    assert len(model.cut(pictures)) == 6 * 8
+    monkeypatch.setattr(tiled_module, "MAX_TILES", 10)
+    some = model.cut(pictures)
+    assert some.shape == (10, 8, 8, 1) and some.dtype == np.uint8
+    np.testing.assert_array_equal(model.cut(pictures), some)
+
+
+@pytest.mark.slow
+def test_the_commands(run_command, tmp_path):
+    """Trained on tiles of images that keep their size, stopped and resumed, scored, exported."""
+    folder = write_folder(tmp_path / "parts", "mvtec", n=5, size=40, channels=1)
+    flags = (f"--dataset={folder}", f"--output_dir={tmp_path}", "--tile=16", "--stride=12", *SMALL)
+    run_command("train.py", *flags)
+    run = tmp_path / "parts/good/0"
+    config, metrics = (json.loads((run / f"{n}.json").read_text()) for n in ("config", "metrics"))
+    assert config["image_shape"] == [40, 40, 1] and config["memory_size"] == 3 * 9
+    assert (config["tile"], config["stride"]) == (16, 12) and "pixel_aupro" in metrics
+    run_command("evaluate.py", f"--run_dir={run}", "--contamination=0.05", "--report")
+    assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
+    run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={tmp_path / 'ede'}")
+    done = run_command("train.py", *flags, "--stride=17", "--overwrite", check=False)
+    assert done.returncode == 1 and "`stride` must be 1 to 16" in done.stderr
+    done = run_command("train.py", "--stride=8", check=False)
+    assert done.returncode == 1 and "--stride goes with --tile" in done.stderr
+
+
+@pytest.mark.parametrize("image_shape", [(7, 20, 1), (20, 20, 3), (20, 20)])
+def test_images_that_hold_no_tile(build, image_shape):
+    with pytest.raises(InputError, match="sides at least as long as a square tile"):
+        TiledDetector(build(), image_shape)
+
+
+@pytest.mark.parametrize("stride", [-1, 9])
+def test_strides_that_leave_gaps(build, stride):
+    with pytest.raises(InputError, match="`stride` must be 1 to 8"):
+        TiledDetector(build(), (20, 20, 1), stride)

@@ -1,0 +1,235 @@
+"""The client, against the real gRPC service and REST of a stand-in server, its own process."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from commands import ROOT
+
+from ede_keras import EDE
+from ede_keras.data.images.files import load_images
+from ede_keras.errors import InputError
+from ede_keras.serving.client import ScoringClient
+
+
+@contextlib.contextmanager
+def serve(folder, busy=0):
+    """Addresses of a stand-in server, gRPC's and REST's."""
+    command = [sys.executable, Path(__file__).parent / "standin.py", folder, "parts", str(busy)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        grpc_port, rest_port = process.stdout.readline().split()
+        yield {"grpc": f"localhost:{grpc_port}", "rest": f"http://localhost:{rest_port}"}
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (21, 8, 8, 1), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(pixels):
+    model = EDE((8, 8, 1), latent_dim=4, base_width=2)
+    model.calibrate(pixels[:15], held_out=pixels[15:])
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(export_unchecked, model, tmp_path_factory):
+    return export_unchecked(model, tmp_path_factory.mktemp("serving") / "parts")
+
+
+@pytest.fixture(scope="module")
+def addresses(folder):
+    with serve(folder) as addresses:
+        yield addresses
+
+
+@pytest.fixture(scope="module", params=["grpc", "rest"])
+def client(request, addresses):
+    with ScoringClient(addresses[request.param], "parts", batch_size=8) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def files(pixels, tmp_path_factory):
+    """A folder of parts in MVTec's layout; images of several sizes, grey and colour."""
+    folder = tmp_path_factory.mktemp("files")
+    for i, name in enumerate(["train/good", "test/good", "test/good", "test/dent", "test/dent"]):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        image = np.kron(pixels[i], np.ones((1 + i, 2, 1 if i % 2 else 3), np.uint8))
+        encode = tf.io.encode_jpeg if i == 2 else tf.io.encode_png
+        (folder / name / f"{i}.png").write_bytes(encode(image).numpy())
+    return folder
+
+
+def test_arrays_score_as_in_predict(client, model, pixels):
+    """In batches of 8, 8 and 5."""
+    found = client.score(pixels)
+    wanted = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(found["score"], wanted["score"], rtol=1e-4)
+    np.testing.assert_array_equal(found["label"], wanted["label"])
+    assert found["threshold"] == pytest.approx([model.threshold] * 21)
+    assert [found[name].dtype for name in ("score", "label")] == ["float32", "int32"]
+
+
+def test_files_and_their_contents_score_as_the_loader_decodes_them(client, model, files):
+    paths = sorted(files.rglob("*.png"))
+    wanted = model.predict(load_images(paths, (8, 8, 1))[0], verbose=0)["score"]
+    np.testing.assert_allclose(client.score(paths)["score"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(client.score([str(p) for p in paths])["score"], wanted, rtol=1e-4)
+    contents = [path.read_bytes() for path in paths]
+    np.testing.assert_allclose(client.score(contents)["score"], wanted, rtol=1e-4)
+
+
+def test_a_threshold_of_ones_own(client, model, pixels):
+    scores = model.predict(pixels, verbose=0)["score"]
+    between = float(np.sort(scores)[10:12].mean())
+    found = client.score(pixels, threshold=between)
+    np.testing.assert_array_equal(found["label"], scores > between)
+    assert found["threshold"] == pytest.approx([between] * 21)
+
+
+@pytest.mark.parametrize("images", [[], np.empty((0, 8, 8, 1))])
+def test_no_images_have_no_scores(client, images):
+    found = client.score(images)
+    assert {name: (len(a), str(a.dtype)) for name, a in found.items()} == {
+        "score": (0, "float32"),
+        "label": (0, "int32"),
+        "threshold": (0, "float32"),
+    }
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (np.zeros((2, 9, 8, 1)), r"server refused.*\[2,9,8,1\].*\[\?,8,8,1\]"),
+        (np.zeros((2, 8, 8, 3)), r"server refused.*\[2,8,8,3\].*\[\?,8,8,1\]"),
+        ([b"no image"], "server refused.*Expected the content of a PNG, JPEG"),
+        ([b""], "server refused.*Expected the content of a PNG, JPEG"),
+        (
+            np.zeros((8, 8, 1)),
+            r"\(n, height, width, channels\). Received: float64 of shape .8, 8, 1",
+        ),
+        (np.zeros((1, 8, 8, 1), complex), "must be numbers .* Received: complex128"),
+        ("one.png", "a sequence of images. Received: one 'one.png'"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_says_what_was_expected(client, pixels, images, message):
+    with pytest.raises(InputError, match="(?s)" + message):
+        client.score(images)
+    assert len(client.score(pixels[:1])["score"]) == 1  # the server lives
+
+
+def test_an_image_that_is_not_whole(client, files):
+    whole = (files / "test/good/2.png").read_bytes()  # a JPEG
+    with pytest.raises(InputError, match="(?s)server refused.*JPEG"):
+        client.score([whole, whole[: len(whole) // 4]])
+
+
+def test_a_model_or_version_that_is_not_there(addresses, pixels):
+    for address in addresses.values():
+        with pytest.raises(InputError, match="server refused.*not found"):
+            ScoringClient(address, "cars").score(pixels)
+        with pytest.raises(InputError, match="server refused.*not found"):
+            ScoringClient(address, "parts", version=2).score(pixels)
+        assert len(ScoringClient(address, "parts", version=1).score(pixels)["score"]) == 21
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_a_busy_server_is_asked_again(folder, pixels, kind):
+    with serve(folder, busy=3) as addresses:
+        client = ScoringClient(addresses[kind], "parts")
+        assert len(client.score(pixels)["score"]) == 21
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_no_server(scheme, pixels):
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match="No answer from .* within 0.5 s; is a server there"):
+        ScoringClient(scheme + "localhost:9", "parts", timeout=0.5).score(pixels)
+    assert time.monotonic() - began < 10
+
+
+def test_an_answer_that_takes_too_long(pixels):
+    """A server that takes the request and says nothing."""
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_POST(self):
+            time.sleep(2)
+
+    with HTTPServer(("localhost", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = ScoringClient(f"http://localhost:{server.server_port}", "parts", timeout=0.2)
+        with pytest.raises(TimeoutError, match="did not answer in time"):
+            client.score(pixels)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("argument", [{"batch_size": 0}, {"timeout": 0}])
+def test_arguments_that_are_refused(argument):
+    with pytest.raises(InputError, match="must be positive. Received: "):
+        ScoringClient("localhost:1", **argument)
+
+
+def test_evaluate_by_a_server(run_command, addresses, files, model, tmp_path):
+    for kind, address in addresses.items():
+        output_dir = tmp_path / kind
+        flags = (f"--server={address}", "--model_name=parts", f"--dataset={files}")
+        done = run_command("evaluate.py", *flags, f"--output_dir={output_dir}")
+        assert "AUROC" in done.stdout and "4/4" not in done.stdout
+        metrics = json.loads((output_dir / f"evaluation-{files.name}.json").read_text())
+        assert metrics["n_test"] == 4 and metrics["n_anomalous"] == 2
+        assert metrics["threshold"] == pytest.approx(model.threshold)
+        rows = (output_dir / f"evaluation-{files.name}.csv").read_text().splitlines()
+        assert rows[0] == "path,true_label,score,label"
+        path, true_label, score, _ = rows[1].split(",")
+        assert (path, true_label) == ("test/dent/3.png", "1")
+        decoded, _ = load_images([files / path], (8, 8, 1))
+        wanted = model.predict(decoded, verbose=0)["score"][0]
+        assert float(score) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_evaluate_asks_for_a_run_or_a_server(run_command):
+    for flags in [[], ["--run_dir=runs", "--server=localhost:1"]]:
+        done = run_command("evaluate.py", *flags, check=False)
+        assert done.returncode == 1 and "one of them" in done.stderr
+    for flag, message in [("--dataset=digits", "--dataset=FOLDER"), ("--omega1=1", "--omega1")]:
+        flags = ["--server=localhost:1", "--dataset=tests", flag]
+        done = run_command("evaluate.py", *flags, check=False)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_readmes_snippet(addresses, files, capsys):
+    _, snippet = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    for name in ("001", "002"):
+        snippet = snippet.replace(f"parts/{name}.png", str(files / "test/dent/3.png"))
+    exec(snippet.replace('"localhost:8500"', f'"{addresses["grpc"]}", "parts"', 1))
+    assert re.fullmatch(r"\[[01] [01]\]\n", capsys.readouterr().out)
+
+
+@pytest.mark.skipif(
+    "TF_SERVING_ADDRESS" not in os.environ,
+    reason="TF_SERVING_ADDRESS names no server; README's docker line starts one",
+)
+def test_a_real_server():
+    """It serves any model of this package, whose name is TF_SERVING_MODEL or `ede`."""
+    client = ScoringClient(
+        os.environ["TF_SERVING_ADDRESS"], os.environ.get("TF_SERVING_MODEL", "ede")
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (5, 40, 30, 3), dtype=np.uint8)
+    found = client.score([tf.io.encode_png(image).numpy() for image in noise])
+    assert np.isfinite(found["score"]).all()
+    np.testing.assert_array_equal(found["label"], found["score"] > found["threshold"])

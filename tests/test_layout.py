@@ -1,0 +1,104 @@
+"""The layout of the package: its imports point one way, as docs/pages/layout.md draws them."""
+
+import ast
+import graphlib
+
+import pytest
+from commands import ROOT
+
+PACKAGE = ROOT / "ede_keras"
+# From the ground up. A part may import parts of lower floors; those of one floor are strangers.
+FLOORS = [
+    {"errors", "version"},
+    {"utils"},
+    {"layers", "data"},
+    {"models"},
+    {"training"},
+    {"evaluation", "serving"},
+    {"cli"},
+    {"beam"},
+    # Short addresses of what lies deeper.
+    {"__init__", "callbacks", "client", "datasets", "export", "protocols", "recipes"},
+]
+# Models take arrays, wherever these come from.
+STRANGERS = {("models", "data"), ("training", "data")}
+FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
+
+
+def name_module(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+MODULES = {name_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def find_imports(path):
+    """The modules of the package that a module imports, also within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            within = {f"{node.module}.{name.name}" for name in node.names}
+            modules = within & MODULES.keys()
+            found |= modules
+            if modules != within:  # a name of the module itself
+                found.add(node.module)
+    ours = {name for name in found if name.split(".")[0] == "ede_keras"}
+    return {"ede_keras.__init__" if name == "ede_keras" else name for name in ours}
+
+
+IMPORTS = {module: find_imports(path) for module, path in MODULES.items()}
+
+
+def part_of(module):
+    return module.split(".")[1]
+
+
+def is_allowed(importer, imported):
+    """Whether a part may import another one."""
+    if (importer, imported) in STRANGERS:
+        return False
+    return importer == imported or FLOOR[imported] < FLOOR[importer]
+
+
+def test_every_part_has_a_floor():
+    assert {part_of(module) for module in MODULES} == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    for imported in IMPORTS[module]:
+        assert is_allowed(part_of(module), part_of(imported)), f"{module} imports {imported}"
+
+
+def test_no_import_goes_round():
+    graphlib.TopologicalSorter(IMPORTS).prepare()  # raises a CycleError
+
+
+def test_serving_takes_of_data_the_decoding_alone():
+    taken = {i for m in MODULES if part_of(m) == "serving" for i in IMPORTS[m]}
+    assert {i for i in taken if part_of(i) == "data"} == {"ede_keras.data.images.decoding"}
+
+
+def test_no_file_needs_a_lift():
+    """Files of the package stay short enough to be read in one go."""
+    lines = {str(path): len(path.read_text().splitlines()) for path in MODULES.values()}
+    assert {path: n for path, n in lines.items() if n > 301} == {}
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "allowed"),
+    [
+        ("models", "layers", True),
+        ("models", "data", False),
+        ("layers", "data", False),
+        ("utils", "models", False),
+        ("cli", "beam", False),
+        ("serving", "evaluation", False),
+    ],
+)
+def test_the_rule_itself(importer, imported, allowed):
+    assert is_allowed(importer, imported) == allowed

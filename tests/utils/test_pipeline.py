@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from ede_keras.utils.pipeline import make_ordered_dataset, make_train_dataset, stream
+
+IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+
+
+def epochs(n_epochs, batch_size=3, **kwargs):
+    """The images' numbers, a list per epoch."""
+    dataset, steps = make_train_dataset(IMAGES, batch_size, **kwargs)
+    batches = [batch.numpy() for batch in dataset.take(n_epochs * steps)]
+    assert all(batch.dtype == np.uint8 and batch.shape[1:] == (1, 1, 1) for batch in batches)
+    flat = [batch.ravel().tolist() for batch in batches]
+    return [sum(flat[i : i + steps], []) for i in range(0, len(flat), steps)]
+
+
+def test_an_epoch_holds_an_image_once():
+    for order in epochs(5, seed=0):
+        assert len(order) == len(set(order)) == 9
+
+
+def test_every_image_is_seen_in_the_end():
+    assert set(sum(epochs(8, seed=0), [])) == set(range(10))
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    whole = epochs(6, seed=3)
+    assert epochs(6, seed=3) == whole
+    assert epochs(2, seed=3, initial_epoch=4) == whole[4:]
+    assert epochs(6, seed=4) != whole
+    assert len({tuple(order) for order in whole}) == 6
+
+
+@pytest.mark.parametrize("batch_size", [10, 64])
+def test_a_batch_is_at_most_all_images(batch_size):
+    assert [sorted(order) for order in epochs(2, batch_size, seed=0)] == [list(range(10))] * 2
+
+
+def test_an_epoch_of_few_images_is_several_passes():
+    _, steps = make_train_dataset(IMAGES, 3, seed=0, min_steps=7)
+    assert steps == 9  # three whole passes of three batches
+    (epoch,) = epochs(1, seed=0, min_steps=7)
+    assert [epoch[i : i + 9] for i in (0, 9, 18)] == epochs(3, seed=0)
+    assert epochs(1, seed=0, min_steps=7, initial_epoch=1) == epochs(2, seed=0, min_steps=7)[1:]
+
+
+def test_streamed_arrays():
+    batches = [batch.numpy() for batch in stream(IMAGES, 4)]
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate(batches), IMAGES)
+    shuffled = stream(IMAGES, 4, shuffle=True)
+    orders = [sum((batch.numpy().ravel().tolist() for batch in shuffled), []) for _ in range(3)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+    assert stream(shuffled, 4) is shuffled
+
+
+def test_no_iterator_is_autotuned():
+    """Its end may take as long as all that it was read for."""
+    made = make_train_dataset(IMAGES, 4, seed=0)[0], make_ordered_dataset(IMAGES, 4)
+    assert [dataset.options().autotune.enabled for dataset in made] == [False, False]
