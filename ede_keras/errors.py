@@ -1,8 +1,9 @@
-"""The one error that means: the input, not the program, is at fault."""
+"""The exception for input that cannot be used."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message says what was expected, what came and what to do.
+    """Raised when the input is at fault, not the program.
 
-    The commands print it without a traceback; scripts may catch it as the `ValueError` it is.
+    The message says what was expected, what to do and what was received. The commands print it
+    without a traceback; scripts can catch it as a `ValueError`.
     """

@@ -1,1 +1,1 @@
-"""Data sets: where they are found, how they are read and how they are split."""
+"""Datasets: finding them, reading them, and splitting them into training and test images."""

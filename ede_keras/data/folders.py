@@ -1,10 +1,11 @@
-"""A folder of images -> which file is in which part and class; no pixel is read here."""
+"""The layout of a folder of images: the part and the class of each file. Reads no pixels."""
 
 import dataclasses
 from pathlib import Path
 
 from ede_keras.data.images.files import EXTENSIONS, list_images
 from ede_keras.errors import InputError
+from ede_keras.utils.files import StrPath
 
 NORMAL_NAMES = ("good", "normal", "0.normal", "ok")
 LAYOUTS = {
@@ -16,8 +17,15 @@ LAYOUTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The images of a folder, by relative path ("/" between the parts), with their labels; `name`
-    is one of `LAYOUTS`."""
+    """The image files of a folder with their labels.
+
+    Args:
+        name: One of `LAYOUTS`.
+        train: Training files: path relative to the folder, with "/" as separator, to label.
+        test: Test files, as `train`; may be empty.
+        class_names: Label to class name.
+        default_protocol: One of `ede_keras.data.protocols.PROTOCOLS`.
+    """
 
     name: str
     train: dict[str, int]
@@ -26,60 +34,69 @@ class Layout:
     default_protocol: str
 
     @property
-    def parts(self):
+    def parts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """`(train, test)`."""
         return self.train, self.test
 
 
-def find_layout(folder, name: str | None = None) -> Layout:
-    """Reads one of three layouts.
+def find_layout(folder: StrPath, name: str | None = None) -> Layout:
+    """Assigns a part and a label to each image file of a folder.
 
-    - "split": `train/` and `test/` (MVTec, GANomaly): label 0 is the normal class. It is the one
-      subfolder of `train/`, or of several the one named as in `NORMAL_NAMES`, or the images
-      directly in `train/`. The other subfolders of `test/` get the labels 1, 2, ... by name.
-      Anything else beside `train/` and `test/`, such as `ground_truth/`, is ignored.
-    - "normals": images directly in the folder, or one subfolder only: all of its images are
-      normal.
-    - "classes": several subfolders: a class each, with labels 0, 1, ... by name.
+    There are three layouts:
+
+    - "split": The folder has `train/` and `test/`, as in MVTec AD and GANomaly. Label 0 is the
+      normal class. It is the only subfolder of `train/`; or, of several, the one with a name in
+      `NORMAL_NAMES`; or the images directly in `train/`. The other subfolders are anomalies, with
+      labels 1, 2, ... in alphabetical order. Anything beside `train/` and `test/`, such as
+      `ground_truth/`, is ignored.
+    - "normals": The images are directly in the folder, or in a single subfolder. All are normal
+      and have label 0.
+    - "classes": There are several subfolders, one per class, with labels 0, 1, ... in alphabetical
+      order.
 
     Args:
-        folder: Path of an existing folder. Files that are no images are ignored.
-        name: Which of them it is; by default recognised by the names of its subfolders.
+        folder: An existing folder. Files that are not images are ignored.
+        name: One of `LAYOUTS`. Default: recognised by the subfolders.
 
     Returns:
-        The layout; files are sorted within a class.
+        The layout. The files of a class are sorted by path.
 
     Raises:
-        InputError: No images, not in this layout, or no telling which are normal.
+        InputError: There are no images, the folder does not have the layout `name`, or the normal
+            class cannot be determined.
     """
     folder = Path(folder)
-    has_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
-    if name == "split" and not has_parts:
-        raise InputError(f"{folder} must have train/ and test/ for layout 'split'.")
-    if name == "split" or (name is None and has_parts):
+    missing = [part for part in ("train", "test") if not (folder / part).is_dir()]
+    if name == "split" and missing:
+        raise InputError(
+            f"{folder} must have train/ and test/ for layout 'split'. "
+            f"Received: no {'/, no '.join(missing)}/"
+        )
+    if name == "split" or (name is None and not missing):
         return _split_layout(folder)
-    classes = _classes(folder)
+    classes = _find_classes(folder)
     if not classes:
         raise InputError(
-            f"{folder} must hold images ({' '.join(EXTENSIONS)}), in it or in its subfolders. "
-            f"Received: none"
+            f"{folder} must hold images ({' '.join(EXTENSIONS)}), directly or in subfolders. "
+            "Received: none"
         )
     if name == "normals" or (name is None and ("" in classes or len(classes) == 1)):
         normal = next(iter(classes)) if len(classes) == 1 else ""
-        files = {file: 0 for files in classes.values() for file in files}
-        return Layout("normals", files, {}, {0: normal or "good"}, "split80")
+        labels = {file: 0 for files in classes.values() for file in files}
+        return Layout("normals", labels, {}, {0: normal or "good"}, "split80")
     if "" in classes:
         raise InputError(
-            f"{folder} must hold its images in subfolders, one a class, for layout 'classes'. "
+            f"{folder} must hold its images in subfolders, one per class, for layout 'classes'. "
             f"Received: {classes[''][0]}"
         )
     names = dict(enumerate(classes))
-    train = {file: label for label, name in names.items() for file in classes[name]}
-    return Layout("classes", train, {}, names, "split80")
+    labels = {file: label for label, name in names.items() for file in classes[name]}
+    return Layout("classes", labels, {}, names, "split80")
 
 
-def _classes(folder, root=None):
-    """{subfolder name: its files relative to root}; "" stands for the folder itself."""
-    classes = {}
+def _find_classes(folder: Path, root: Path | None = None) -> dict[str, list[str]]:
+    """Maps each subfolder to its files, relative to `root`; "" stands for the folder itself."""
+    classes: dict[str, list[str]] = {}
     for path in list_images(folder):
         inside = path.relative_to(folder).parts
         name = inside[0] if len(inside) > 1 else ""
@@ -87,34 +104,34 @@ def _classes(folder, root=None):
     return dict(sorted(classes.items()))
 
 
-def _split_layout(folder):
-    train, test = _classes(folder / "train", folder), _classes(folder / "test", folder)
-    normal = _normal_name(folder, list(train))
+def _split_layout(folder: Path) -> Layout:
+    train, test = (_find_classes(folder / part, folder) for part in ("train", "test"))
+    normal = _find_normal_name(folder, list(train))
     if "" in test:
         raise InputError(
-            f"{folder / 'test'} must hold its images in subfolders, one a class: normal ones in "
-            f"good/, others in folders of any other name. Received: {test[''][0]}"
+            f"{folder / 'test'} must hold its images in subfolders, one per class: the normal ones "
+            f"in good/, the others in folders of any other name. Received: {test[''][0]}"
         )
     is_normal = {normal.lower(), *NORMAL_NAMES}
     others = sorted(name for name in {*train, *test} - {normal} if name.lower() not in is_normal)
-    label = {name: 1 + i for i, name in enumerate(others)}
-    parts = [
-        {file: label.get(name, 0) for name, files in classes.items() for file in files}
+    labels = {name: 1 + i for i, name in enumerate(others)}
+    files_train, files_test = (
+        {file: labels.get(name, 0) for name, files in classes.items() for file in files}
         for classes in (train, test)
-    ]
-    names = {0: normal or "good", **{i: name for name, i in label.items()}}
-    return Layout("split", *parts, names, "official")
+    )
+    names = {0: normal or "good", **dict(enumerate(others, 1))}
+    return Layout("split", files_train, files_test, names, "official")
 
 
-def _normal_name(folder, names):
-    """The normal one of the subfolders of `train/`."""
+def _find_normal_name(folder: Path, names: list[str]) -> str:
+    """Finds the normal class among the subfolders of `train/`."""
     if len(names) == 1:
         return names[0]
     known = [name for name in names if name.lower() in NORMAL_NAMES]
     if "" in names or len(known) != 1:
         raise InputError(
-            f"{folder / 'train'} must hold normal images, either directly or in one subfolder, or "
-            f"in one of several that is named {', '.join(NORMAL_NAMES)}. Received: "
-            f"{[name or 'images directly in it' for name in names] or 'no images'}"
+            f"{folder / 'train'} must hold normal images: directly, in a single subfolder, or in "
+            f"one of several subfolders, named one of {', '.join(NORMAL_NAMES)}. "
+            f"Received: {[name or 'images directly in it' for name in names] or 'no images'}"
         )
     return known[0]

@@ -1,4 +1,4 @@
-"""Class names of the built-in data sets, in the order of their publishers' labels."""
+"""Class names of the built-in datasets, in the order of the published labels."""
 
 _CIFAR100_TREE = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -23,36 +23,58 @@ _CIFAR100_TREE = {
     "vehicles_2": "lawn_mower rocket streetcar tank tractor",
 }
 
-# The publisher numbers both levels alphabetically, so the tree above is the whole truth.
+# The published labels number both levels alphabetically, so they follow from the tree above.
 _COARSE = sorted(_CIFAR100_TREE)
 _SUPERCLASS = {
     fine: coarse for coarse, name in enumerate(_COARSE) for fine in _CIFAR100_TREE[name].split()
 }
 _FINE = sorted(_SUPERCLASS)
 
-_NAMES = {
+_NAMES: dict[str, list[str]] = {
     "digits": list("0123456789"),
     "mnist": list("0123456789"),
-    "fmnist": "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot".split(),
-    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck".split(),
+    "fmnist": [
+        "t-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle-boot",
+    ],
+    "cifar10": [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ],
     "cifar100": _FINE,
     "cifar100_coarse": _COARSE,
 }
 
 
 def class_names(dataset: str) -> dict[int, str]:
-    """Label -> class name of a built-in data set.
+    """Returns the class names of a built-in dataset.
 
     Args:
-        dataset: A built-in name, as in `ede_keras.data.datasets.BUILT_IN`.
+        dataset: One of `ede_keras.data.datasets.BUILT_IN`.
 
     Returns:
-        A dict in the order of the labels; COIL-100 starts at 1, all others at 0.
+        Dict of label to name, in the order of the labels. The labels of COIL-100 start at 1, all
+        others at 0.
 
     Example:
-
-    >>> class_names("cifar10")[3]
-    'cat'
+        >>> class_names("cifar10")[3]
+        'cat'
     """
     if dataset == "coil100":
         return {label: f"obj{label}" for label in range(1, 101)}
@@ -60,7 +82,13 @@ def class_names(dataset: str) -> dict[int, str]:
 
 
 def cifar100_superclass(fine_label: int) -> int:
-    """The superclass (0-19) that the fine CIFAR-100 class (0-99) belongs to.
+    """Returns the superclass of a CIFAR-100 class.
+
+    Args:
+        fine_label: Label of the class, 0-99.
+
+    Returns:
+        Label of its superclass, 0-19.
 
     Reference: Jia & Liu 2023, Section 4, Table 4.
     """
@@ -68,5 +96,12 @@ def cifar100_superclass(fine_label: int) -> int:
 
 
 def cifar100_fine_labels(coarse_label: int) -> list[int]:
-    """The five fine labels (0-99), ascending, of a CIFAR-100 superclass (0-19)."""
+    """Returns the labels of the five classes in a CIFAR-100 superclass.
+
+    Args:
+        coarse_label: Label of the superclass, 0-19.
+
+    Returns:
+        Five labels, 0-99, in ascending order.
+    """
     return [fine for fine in range(len(_FINE)) if cifar100_superclass(fine) == coarse_label]

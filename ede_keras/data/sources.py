@@ -1,4 +1,4 @@
-"""Where a built-in data set is found: a given folder, Keras's cache, a Debian package, the net."""
+"""Finds the built-in datasets: in a given folder, Keras's cache or a Debian package, or online."""
 
 import os
 import socket
@@ -7,15 +7,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ede_keras.data.formats import cifar, coil, idx, npz
+from ede_keras.data.formats import Arrays, cifar, coil, idx, npz
 from ede_keras.errors import InputError
+from ede_keras.utils.files import StrPath
 
 _DEBIAN_FMNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 _COIL_HOME = "http://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php"
-_TIMEOUT = 30  # seconds without an answer after which a download is given up
+_TIMEOUT = 30  # seconds; a download fails if the server does not respond for so long
 
-# Where other programs put the publishers' files; the ones named "-target" are Keras's.
-_SUBFOLDERS = {
+# Where other programs store the published files. Keras uses the names that end in "-target".
+_SUBFOLDERS: dict[str, tuple[str, ...]] = {
     "mnist": ("MNIST/raw",),
     "fmnist": ("fashion-mnist", "FashionMNIST/raw"),
     "cifar10": ("cifar-10-batches-py-target",),
@@ -30,20 +31,21 @@ _DOWNLOADS = {
 }
 
 
-def find_arrays(name: str, data_dir: str | None = None):
-    """The arrays of a built-in data set, from the first place that has them.
+def find_arrays(name: str, data_dir: StrPath | None = None) -> tuple[Arrays, str]:
+    """Reads a built-in dataset from the first place that has it.
 
     Args:
         name: "mnist", "fmnist", "cifar10", "cifar100" or "coil100".
-        data_dir: The only folder to search, if given; of CIFAR and COIL-100 it may also be the
-            publisher's folder or archive itself. Otherwise Keras's cache (`KERAS_HOME`, by
-            default `~/.keras`), then the Debian package of Fashion-MNIST, then a download.
+        data_dir: The only folder to search. For CIFAR and COIL-100 it may also be the published
+            folder or archive itself. Default: search Keras's cache (`KERAS_HOME`, by default
+            `~/.keras`), then the Debian package of Fashion-MNIST, then download the dataset.
 
     Returns:
-        The four arrays of `npz.read_npz`, and the place as a string.
+        `(arrays, place)`: the `formats.Arrays`, and where they were found.
 
     Raises:
-        InputError: Found nowhere; says what was looked for, where, and what to do.
+        InputError: The dataset was not found, or its files are damaged.
+        PermissionError: There is no permission to read a file.
     """
     cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
     if data_dir is not None:
@@ -58,29 +60,29 @@ def find_arrays(name: str, data_dir: str | None = None):
         except InputError as error:
             if data_dir is None and root.is_relative_to(cache):
                 raise InputError(
-                    f"{error}. A download that was killed leaves such a file in Keras's cache: "
-                    "delete it, and it is downloaded again"
+                    f"{error}. A download that was killed may have left this file in Keras's "
+                    "cache. Delete the file to download it again."
                 ) from error
             raise
         if found is not None:
             arrays, path = found
             return arrays, str(path)
-    looked = f"Looked for {_wanted(name)} in {', '.join(map(str, roots))}."
+    looked = f"Looked for {_describe_files(name)} in {', '.join(map(str, roots))}."
     if data_dir is not None:
         raise InputError(f"{name} must be in data_dir. {looked} Received: data_dir={data_dir!r}")
     if name == "coil100":
         raise InputError(
-            f"coil100 cannot be downloaded from here: get coil-100.zip from {_COIL_HOME} and give "
-            f"its folder as data_dir. {looked} Received: dataset='coil100'"
+            f"coil100 cannot be downloaded automatically. Download coil-100.zip from {_COIL_HOME} "
+            f"and give its folder as data_dir. {looked} Received: dataset='coil100'"
         )
     return _download(name, looked), "download by keras.datasets"
 
 
-def _roots(folder, name):
+def _roots(folder: Path, name: str) -> list[Path]:
     return [folder, folder / name, *(folder / sub for sub in _SUBFOLDERS[name])]
 
 
-def _read(name, root):
+def _read(name: str, root: Path) -> tuple[Arrays, Path] | None:
     path = root / f"{name}.npz"
     if path.is_file():
         return npz.read_npz(path), path
@@ -89,7 +91,7 @@ def _read(name, root):
     return coil.read_coil(root) if name == "coil100" else cifar.read_cifar(root, name)
 
 
-def _wanted(name):
+def _describe_files(name: str) -> str:
     if name in ("mnist", "fmnist"):
         files = ", ".join(f"{file}[.gz]" for file in idx.IDX_FILES)
     elif name == "coil100":
@@ -99,18 +101,18 @@ def _wanted(name):
     return f"{name}.npz ({', '.join(npz.NPZ_KEYS)}) or {files}"
 
 
-def _download(name, looked):
-    # Keras sets no time limit, so behind a silent firewall it would wait for minutes.
+def _download(name: str, looked: str) -> Arrays:
+    # Keras sets no timeout, so behind a firewall that drops packets it would wait for minutes.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:
         parts = _DOWNLOADS[name].load_data()
-    except Exception as error:  # Keras raises bare Exception when a URL does not answer
+    except Exception as error:  # Keras raises a plain Exception if the server does not respond
         debian = "`apt install dataset-fashion-mnist`, " if name == "fmnist" else ""
         raise InputError(
-            f"{name} is not on this machine and its download failed. {looked} Put one of these "
-            f"into a folder and give it as data_dir, {debian}connect to the network, or use "
-            f"'digits', which needs no file. Received: {error}"
+            f"{name} was not found on this machine, and its download failed. {looked} Put one "
+            f"of these into a folder and give that folder as data_dir, {debian}connect to the "
+            f"network, or use 'digits', which needs no download. Received: {error}"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -1,1 +1,1 @@
-"""Files, arrays on disk, `tf.data` pipelines, devices, and checks of arguments and images."""
+"""Atomic file writes, arrays on disk, `tf.data` pipelines, devices, and argument checks."""

@@ -1,10 +1,14 @@
-"""Several devices, or machines, that share each batch."""
+"""Training on several devices or machines, each of which processes a part of every batch."""
 
 import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import tensorflow as tf
 
 from ede_keras.errors import InputError
+
+T = TypeVar("T")
 
 STRATEGIES = {
     "one": tf.distribute.get_strategy,
@@ -13,32 +17,40 @@ STRATEGIES = {
 }
 
 
-def make_strategy(name):
-    """One of `STRATEGIES`: this process' first device; all of its machine; or, by TF_CONFIG, the
-    machines of all workers, each of which runs the same command.
+def make_strategy(name: str) -> tf.distribute.Strategy:
+    """Creates a distribution strategy.
 
-    It comes before anything that TensorFlow computes, as "multi_worker" demands.
+    Call this before TensorFlow runs any operation; "multi_worker" requires it.
+
+    Args:
+        name: A key of `STRATEGIES`. "one" uses the first device of this process, "mirrored" all
+            devices of this machine, and "multi_worker" all machines that the environment variable
+            TF_CONFIG lists. Each of these must run the same command.
+
+    Returns:
+        The strategy.
 
     Raises:
-        InputError: "multi_worker" without TF_CONFIG.
+        InputError: `name` is "multi_worker" and TF_CONFIG is not set.
     """
     if name == "multi_worker" and not os.environ.get("TF_CONFIG"):
         raise InputError(
-            "The strategy multi_worker needs the environment variable TF_CONFIG, on each worker: "
-            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+            "The strategy multi_worker needs the environment variable TF_CONFIG. Set it on each "
+            'worker: {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+            '"index": 0}}. Received: no TF_CONFIG'
         )
     return STRATEGIES[name]()
 
 
-def count_workers(strategy):
-    """How many processes train together."""
+def count_workers(strategy: tf.distribute.Strategy) -> int:
+    """Returns the number of processes that train together, at least 1."""
     resolver = strategy.cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver else {}
     return max(sum(len(cluster.get(kind, ())) for kind in ("chief", "worker")), 1)
 
 
-def is_chief(strategy):
-    """Whether this process is the one that writes."""
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether this process is the chief, the only one that writes files."""
     resolver = strategy.cluster_resolver
     if count_workers(strategy) == 1:
         return True
@@ -47,33 +59,57 @@ def is_chief(strategy):
     return resolver.task_type == "worker" and resolver.task_id == 0
 
 
-def ask_chief(strategy, choose, answers):
-    """What `choose()`, one of `answers`, says in the chief, in all processes.
+def run_on_chief(
+    strategy: tf.distribute.Strategy, function: Callable[[], T], results: Sequence[T]
+) -> T:
+    """Runs a function on the chief only, and returns its result on all workers.
+
+    Args:
+        strategy: The strategy that the workers share.
+        function: Called without arguments, on the chief only.
+        results: All values that `function` can return.
+
+    Returns:
+        The value that `function` returned on the chief.
 
     Raises:
-        InputError: In the others, if it raises in the chief.
+        InputError: On the other workers, if `function` raised an error on the chief. The chief
+            itself raises the original error.
     """
     if not is_chief(strategy):
-        number = tell_all(strategy, 0)
+        number = broadcast_from_chief(strategy, 0)
         if number == 0:
-            raise InputError("The chief, which is the first worker, did not begin; it says why.")
-        return answers[number - 1]
+            raise InputError(
+                "The chief, which is the first worker, could not start. Fix the error that the "
+                "chief printed, and start all workers again."
+            )
+        return results[number - 1]
     try:
-        answer = choose()
+        result = function()
     except BaseException:
-        tell_all(strategy, 0)
+        broadcast_from_chief(strategy, 0)
         raise
-    tell_all(strategy, 1 + answers.index(answer))
-    return answer
+    broadcast_from_chief(strategy, 1 + results.index(result))
+    return result
 
 
-def tell_all(strategy, number):
-    """The chief's number, an integer, in all processes; each of them waits for it here."""
+def broadcast_from_chief(strategy: tf.distribute.Strategy, number: int) -> int:
+    """Sends an integer from the chief to all workers.
+
+    All workers must call this; each waits until the others have called it too.
+
+    Args:
+        strategy: The strategy that the workers share.
+        number: The integer to send, int32; ignored on workers other than the chief.
+
+    Returns:
+        The chief's `number`, on all workers.
+    """
     if count_workers(strategy) == 1:
         return number
 
-    def own(_):
+    def make_value(_: object) -> tf.Tensor:
         return tf.constant(number if is_chief(strategy) else 0)
 
-    values = strategy.experimental_distribute_values_from_function(own)
+    values = strategy.experimental_distribute_values_from_function(make_value)
     return int(strategy.reduce("SUM", values, axis=None))

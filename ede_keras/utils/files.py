@@ -1,67 +1,113 @@
-"""Files that are whole or not there."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import csv
 import json
 import os
 import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias
 
 from ede_keras.errors import InputError
 
-# Names of files need not be text; such bytes come through unchanged.
-_ANY_NAME = {"encoding": "utf-8", "errors": "surrogateescape"}
+StrPath: TypeAlias = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
-def atomic_path(path):
-    """Gives a path beside `path` to write to, and renames it to `path` when all went well.
+def atomic_path(path: StrPath) -> Iterator[Path]:
+    """Yields a temporary path to write to, and renames it to `path` on success.
 
-    Whatever happens, `path` holds the old content or the new, never a part.
+    `path` holds either its old content or the complete new one, even if the process is killed.
+    The temporary file is in the same folder and has the same extension. It is deleted if the
+    block raises an error.
+
+    Args:
+        path: The file to create or replace.
+
+    Yields:
+        The temporary path.
+
+    Example:
+        >>> with atomic_path("scores.txt") as temporary:
+        ...     temporary.write_text("0.5")
     """
     path = Path(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield aside
-        os.replace(aside, path)
+        yield temporary
+        os.replace(temporary, path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 @contextlib.contextmanager
-def reading(path, remedy):
-    """Makes an `InputError` with the remedy of what a damaged file lets its reader raise.
+def reading(path: StrPath, remedy: str) -> Iterator[None]:
+    """Turns the errors that a damaged file causes in its reader into an `InputError`.
 
-    A file that is missing or may not be read is not damaged: its `OSError` comes through.
+    Args:
+        path: The file that is read within the block.
+        remedy: What the user should do if the file is damaged; part of the error message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: The file is damaged.
+        OSError: The file is missing, or there is no permission to read it.
+
+    Example:
+        >>> with reading("config.json", "train the run again"):
+        ...     config = read_json("config.json")
     """
-    open(path, "rb").close()  # for Keras raises a ValueError
+    # Keras raises a ValueError for a file that it cannot open; this raises the OSError first.
+    open(path, "rb").close()
     try:
         yield
     except (ValueError, TypeError, KeyError, csv.Error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged; {remedy}. Received: {error}") from error
 
 
-def write_json(path, content):
-    """Writes a dict as indented JSON."""
-    with atomic_path(path) as aside:
-        aside.write_text(json.dumps(content, indent=2) + "\n")
+def write_json(path: StrPath, content: Mapping[str, object]) -> None:
+    """Writes a dict as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def read_json(path):
+def read_json(path: StrPath) -> dict[str, Any]:
+    """Reads a dict from a JSON file."""
     return json.loads(Path(path).read_text())
 
 
-def write_csv(path, columns):
-    """Writes columns, a dict of name to equally long sequences; numbers keep every digit."""
-    with atomic_path(path) as aside, open(aside, "w", newline="", **_ANY_NAME) as file:
+def write_csv(path: StrPath, columns: Mapping[str, Iterable[object]]) -> None:
+    """Writes columns of equal length as CSV, atomically.
+
+    Args:
+        path: The file to create or replace.
+        columns: Column name to values, in the order of the columns. Floats are written with all
+            digits, so that reading them gives the same numbers.
+    """
+    with atomic_path(path) as temporary, _open_csv(temporary, "w") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def read_csv(path):
-    """Reads what `write_csv` wrote, a dict of name to list of strings."""
-    with open(path, newline="", **_ANY_NAME) as file:
+def read_csv(path: StrPath) -> dict[str, list[str]]:
+    """Reads a CSV file written by `write_csv`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Column name to values, all of them strings.
+    """
+    with _open_csv(path, "r") as file:
         names, *rows = csv.reader(file)
     return dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True))
+
+
+def _open_csv(path: StrPath, mode: Literal["r", "w"]) -> IO[str]:
+    # File names in a column may hold bytes that are not valid UTF-8: "surrogateescape" keeps them.
+    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")

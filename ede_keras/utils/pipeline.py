@@ -1,24 +1,30 @@
-"""Images to the `tf.data` pipelines that training and scoring read."""
+"""The `tf.data` pipelines that feed images to training and scoring."""
+
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 
-def make_train_dataset(images, batch_size, seed, initial_epoch=0, min_steps=1):
-    """Makes an endless data set of shuffled batches, epoch after epoch.
+def make_train_dataset(
+    images: np.ndarray, batch_size: int, seed: int, initial_epoch: int = 0, min_steps: int = 1
+) -> tuple[tf.data.Dataset, int]:
+    """Makes an endless dataset of shuffled batches.
 
-    The order of an epoch is a function of the seed and the epoch's number alone, so a run that
-    is resumed at an epoch sees the very batches that an unbroken run sees. The images are not
-    copied: an array on disk, `np.memmap`, is read batch by batch. The few that do not fill a
-    batch are left out of that pass, others in each.
+    The order of the images in an epoch depends only on the seed and the number of the epoch.
+    Training that is resumed at an epoch therefore gets the same batches as training that was
+    never interrupted. The images are not copied: an array on disk (`np.memmap`) is read batch by
+    batch. All batches are full; each pass over the images leaves out those that do not fill a
+    batch, and these differ from pass to pass.
 
     Args:
         images: Array `(n, height, width, channels)`, n at least 1.
-        batch_size: Images in a batch; n if that is smaller.
-        seed: Integer.
-        initial_epoch: Keras' number, from 0 on, of the epoch to begin with.
-        min_steps: Batches that an epoch has at the least: one of a small set passes over its
-            images more than once, each time in another order.
+        batch_size: Number of images per batch; n if that is smaller.
+        seed: Seed of the shuffling.
+        initial_epoch: Number of the first epoch, counted from 0 as in Keras.
+        min_steps: Minimum number of batches per epoch. If the images make fewer batches, an epoch
+            passes over them several times, each time in another order.
 
     Returns:
         `(dataset, steps_per_epoch)`, for `fit`. The batches have the images' dtype.
@@ -32,33 +38,48 @@ def make_train_dataset(images, batch_size, seed, initial_epoch=0, min_steps=1):
     steps = n // batch_size
     passes = -(-min_steps // steps)  # rounded up
 
-    def batches_of(one_pass):
-        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, one_pass])
+    def make_batches(pass_number: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, pass_number])
         return tf.data.Dataset.from_tensor_slices(
             tf.reshape(order[: steps * batch_size], (steps, batch_size))
         )
 
     all_passes = tf.data.Dataset.counter(start=initial_epoch * passes)
-    return _read(all_passes.flat_map(batches_of), images), steps * passes
+    return _read(all_passes.flat_map(make_batches), images), steps * passes
 
 
-def make_ordered_dataset(images, batch_size, positions=None):
-    """Makes a data set of batches in order, for `predict` or as `validation_data`; like
-    `make_train_dataset` it copies no images.
+def make_ordered_dataset(
+    images: np.ndarray, batch_size: int, positions: npt.ArrayLike | None = None
+) -> tf.data.Dataset:
+    """Makes a dataset of batches in order, for `predict` or as `validation_data`.
+
+    The images are not copied, as in `make_train_dataset`.
 
     Args:
         images: Array `(n, height, width, channels)`.
-        batch_size: Images in a batch, the last one perhaps smaller.
-        positions: Which images, by default all.
+        batch_size: Number of images per batch. The last batch may have fewer.
+        positions: Integer array `(m,)`, the positions of the images to take. Default: all images.
+
+    Returns:
+        `tf.data.Dataset` of batches that have the images' dtype.
     """
     positions = np.arange(len(images)) if positions is None else positions
     return _read(tf.data.Dataset.from_tensor_slices(positions).batch(batch_size), images)
 
 
-def stream(images, batch_size, shuffle=False):
-    """An array as a data set of batches, in order or in another one in each epoch; anything else
-    as it is. Keras would copy the array, and its own data sets are autotuned, see
-    `read_ahead`."""
+def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
+    """Turns an array into a dataset of batches, and returns anything else unchanged.
+
+    Keras would copy the array, and would use tf.data's autotuning (see `read_ahead`).
+
+    Args:
+        images: Array `(n, height, width, channels)`, or any other input of Keras's `fit`.
+        batch_size: Number of images per batch. The last batch may have fewer.
+        shuffle: Whether to take the images in another random order in each epoch.
+
+    Returns:
+        `tf.data.Dataset` for an array, else `images`.
+    """
     if not isinstance(images, np.ndarray):
         return images
     if not shuffle:
@@ -67,11 +88,11 @@ def stream(images, batch_size, shuffle=False):
     return _read(tf.data.Dataset.range(n).shuffle(n).batch(batch_size), images)
 
 
-def _read(positions, images):
-    """The images of each batch of positions, read while another batch is worked on."""
+def _read(positions: tf.data.Dataset, images: np.ndarray) -> tf.data.Dataset:
+    """Replaces each batch of positions by the images at these positions."""
     images = np.asarray(images)
 
-    def gather(positions):
+    def gather(positions: tf.Tensor) -> tf.Tensor:
         batch = tf.numpy_function(lambda chosen: images[chosen], [positions], images.dtype)
         batch.set_shape([*positions.shape, *images.shape[1:]])
         return batch
@@ -79,9 +100,17 @@ def _read(positions, images):
     return read_ahead(positions.map(gather))
 
 
-def read_ahead(dataset):
-    """A data set that works ahead of its reader, without tf.data's autotuning, which may sleep in
-    an iterator's end for as long as the iterator has run (TensorFlow 2.21)."""
+def read_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Prefetches two batches, without tf.data's autotuning.
+
+    In TensorFlow 2.21 an autotuned iterator can take as long to close as it has run.
+
+    Args:
+        dataset: Any `tf.data.Dataset`.
+
+    Returns:
+        `tf.data.Dataset` with the same elements.
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(2).with_options(options)

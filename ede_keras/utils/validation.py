@@ -1,6 +1,7 @@
-"""Checks of arguments and of images, whose errors say what was expected and what came."""
+"""Checks of arguments and images."""
 
 import warnings
+from collections.abc import Collection, Sequence
 
 import keras
 import numpy as np
@@ -9,45 +10,70 @@ import tensorflow as tf
 from ede_keras.errors import InputError
 
 
-def check_choice(argument, value, allowed):
-    """Raises unless the value is one of those allowed."""
+def check_choice(argument: str, value: object, allowed: Collection[str]) -> None:
+    """Checks that an argument has one of the allowed values.
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: Its value.
+        allowed: The allowed values.
+
+    Raises:
+        InputError: `value` is not one of them.
+    """
     if value not in allowed:
         raise InputError(
             f"`{argument}` must be one of {', '.join(allowed)}. Received: {argument}={value!r}"
         )
 
 
-def check_range(argument, fits, value, expected):
-    """Raises unless the value fits; `expected` says in words what does."""
+def check_range(argument: str, fits: bool, value: object, expected: str) -> None:
+    """Raises an error if an argument is out of range.
+
+    Args:
+        argument: Name of the argument, for the message.
+        fits: Whether the value is in the range.
+        value: Its value.
+        expected: The range in words, such as "at least 0"; follows "must be" in the message.
+
+    Raises:
+        InputError: `fits` is false.
+    """
     if not fits:
         raise InputError(f"`{argument}` must be {expected}. Received: {argument}={value}")
 
 
-def check_precision():
-    """Raises unless the precision policy is float32."""
+def check_precision() -> None:
+    """Checks that Keras's precision policy is float32.
+
+    Raises:
+        InputError: Another policy is set, such as mixed_float16.
+    """
     policy = keras.config.dtype_policy()
     if policy.name != "float32":
         raise InputError(
-            "Mixed precision is not supported: scores are small differences, which half the "
-            "digits do not hold. Call keras.config.set_dtype_policy('float32') before the model "
-            f"is built. Received: dtype_policy={policy.name!r}"
+            "Mixed precision is not supported: scores are small differences, which need the full "
+            "precision of float32. Call keras.config.set_dtype_policy('float32') before you build "
+            f"the model. Received: dtype_policy={policy.name!r}"
         )
 
 
-def check_images(images, image_shape):
-    """Raises for images that the model cannot take; warns of ones that look scaled to [0, 1].
+def check_images(images: object, image_shape: Sequence[int | None]) -> None:
+    """Checks that a model can take these images; warns if they seem to be scaled to [0, 1].
 
-    Arrays and tensors are looked at in full, a `tf.data.Dataset` by its element's shape alone:
-    reading it would cost a pass.
+    Of arrays and tensors, shape and pixels are checked. Of a `tf.data.Dataset` only the shape of
+    its elements is checked, because reading the pixels would cost a pass over the data.
 
     Args:
-        images: Array or tensor `(n, *image_shape)`, any numeric dtype, 0 to 255; or a
-            `tf.data.Dataset` of batches of these, alone or first in a tuple. Anything else is
-            left for Keras to judge.
-        image_shape: `(height, width, channels)` that the model was built for.
+        images: Array or tensor `(n, *image_shape)` of any numeric dtype, 0 to 255; or a
+            `tf.data.Dataset` of such batches, or of tuples that start with such a batch. Other
+            types are not checked.
+        image_shape: `(height, width, channels)` that the model was built for. None matches any
+            size.
 
     Raises:
-        InputError: Wrong shape, no image, no numbers, or pixels that are not finite.
+        InputError: The shape is wrong, there is no image, or the pixels are not numbers or not
+            finite.
     """
     if isinstance(images, tf.data.Dataset):
         spec = images.element_spec
@@ -59,41 +85,41 @@ def check_images(images, image_shape):
         _check_pixels(np.asarray(images))
 
 
-def _check_shape(shape, image_shape):
+def _check_shape(shape: Sequence[int | None], image_shape: Sequence[int | None]) -> None:
     expected = [None, *image_shape]
     fits = len(shape) == 4 and all(
         e is None or s is None or s == e for s, e in zip(shape, expected, strict=True)
     )
     if not fits:
         raise InputError(
-            f"Expected images of shape {_spell(expected)}, pixels from 0 to 255 (build the model "
-            f"with another `image_shape`, or resize the images). Received: {_spell(shape)}"
+            f"Expected images of shape {_format_shape(expected)} with pixels from 0 to 255. Resize "
+            "the images, or build the model with another `image_shape`. "
+            f"Received: {_format_shape(shape)}"
         )
     if shape[0] == 0:
         raise InputError("Expected at least one image. Received: 0 images")
 
 
-def _spell(shape):
+def _format_shape(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
 
 
-def _check_pixels(images):
-    real = np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)
-    if images.dtype != bool and not real:
-        raise InputError(f"Expected pixels that are numbers. Received: dtype {images.dtype}")
-    if np.issubdtype(images.dtype, np.inexact):
-        # The sum of finite float32 pixels fits float64, and it takes no copy of the images.
-        broken = 0
-        if not np.isfinite(images.sum(dtype="float64")):
-            broken = sum(not np.isfinite(image).all() for image in images)
+def _check_pixels(images: np.ndarray) -> None:
+    if images.dtype.kind not in "buif":
+        raise InputError(
+            f"Expected pixels that are numbers, such as uint8. Received: dtype {images.dtype}"
+        )
+    # A sum of finite float32 pixels is finite in float64, and needs no copy of the images.
+    if images.dtype.kind == "f" and not np.isfinite(images.sum(dtype="float64")):
+        broken = sum(not np.isfinite(image).all() for image in images)
         if broken:
             raise InputError(
-                f"Expected finite pixels. Received: {broken} of {len(images)} images with NaN or "
-                "infinite pixels; remove or repair them"
+                "Expected finite pixels. Remove or repair the images with NaN or infinite pixels. "
+                f"Received: {broken} of {len(images)} images with NaN or infinite pixels"
             )
     if images.max() <= 1:
         warnings.warn(
-            "The images' highest pixel is at most 1; the model takes raw pixels from 0 to 255 "
-            "and scales them itself. Multiply images in [0, 1] by 255.",
+            "The images' highest pixel is at most 1. The model expects raw pixels from 0 to 255 "
+            "and scales them itself: multiply images in [0, 1] by 255.",
             stacklevel=4,
         )

@@ -95,11 +95,13 @@ def test_truncated_cifar_tar(tmp_path, keep):
 
 
 def python2_pickle(batch):
-    """Pickles as the publisher's Python 2 did: every string is bytes, and NumPy is an old one."""
+    """Pickles as the published files: by Python 2, with bytes for strings, and by an old NumPy."""
     blob = bytearray(pickle.dumps(batch, protocol=3))
     string_opcodes = {"BINUNICODE": b"T", "BINBYTES": b"T", "SHORT_BINBYTES": b"U"}
     for opcode, _, position in pickletools.genops(bytes(blob)):
-        if opcode.name in string_opcodes:  # these have the same fields, so one byte is enough
+        if (
+            opcode.name in string_opcodes
+        ):  # with the same fields, so it is enough to replace one byte
             blob[position : position + 1] = string_opcodes[opcode.name]
     return bytes(blob).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
@@ -114,8 +116,8 @@ def write_cifar_pickles(folder, name):
     return target
 
 
-def trust(monkeypatch, folder):
-    """Makes the reader take these files for the publisher's."""
+def accept_hashes(monkeypatch, folder):
+    """Makes the reader accept these files as the published ones."""
     for path in folder.iterdir():
         monkeypatch.setitem(
             cifar._PICKLE_MD5, path.name, hashlib.md5(path.read_bytes()).hexdigest()
@@ -126,7 +128,7 @@ def trust(monkeypatch, folder):
 @pytest.mark.parametrize("packed", [False, True])
 def test_cifar_pickles_with_the_right_hash(tmp_path, monkeypatch, name, packed):
     folder = write_cifar_pickles(tmp_path, name)
-    trust(monkeypatch, folder)
+    accept_hashes(monkeypatch, folder)
     root = tmp_path
     if packed:
         root = tmp_path / "packed"
@@ -137,15 +139,15 @@ def test_cifar_pickles_with_the_right_hash(tmp_path, monkeypatch, name, packed):
     assert_same(arrays, expected_cifar(name))
 
 
-@pytest.mark.parametrize("trusted", [False, True])
-def test_malicious_pickle_is_not_executed(tmp_path, monkeypatch, trusted):
+@pytest.mark.parametrize("forged", [False, True])
+def test_malicious_pickle_is_not_executed(tmp_path, monkeypatch, forged):
     bait = tmp_path / "executed"
     folder = write_cifar_pickles(tmp_path, "cifar10")
     for path in folder.iterdir():
         path.write_bytes(pickle.dumps(Touch(bait)))
-    if trusted:  # as if somebody had forged the md5
-        trust(monkeypatch, folder)
-    message = "arrays only. Received: _?io.open" if trusted else "binary version .*cifar10.npz"
+    if forged:  # as if somebody had forged the md5
+        accept_hashes(monkeypatch, folder)
+    message = "arrays only. Received: _?io.open" if forged else "binary version .*cifar10.npz"
     with pytest.raises(InputError, match=message):
         read_cifar(tmp_path, "cifar10")
     assert not bait.exists()

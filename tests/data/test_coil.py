@@ -10,8 +10,10 @@ from ede_keras.errors import InputError
 
 def assert_is_coil(found):
     x, y, x_test, y_test = found
-    assert x.shape == (12, 16, 16, 3) and x.dtype == np.uint8
-    assert y.tolist() == [1] * 4 + [2] * 4 + [10] * 4 and y.dtype == np.int64
+    assert x.shape == (12, 16, 16, 3)
+    assert x.dtype == np.uint8
+    assert y.tolist() == [1] * 4 + [2] * 4 + [10] * 4
+    assert y.dtype == np.int64
     for n, i in ((1, 0), (2, 4), (10, 8)):
         np.testing.assert_array_equal(x[i : i + 4], make_images([n] * 4, (16, 16, 3)))
     assert len(x_test) == len(y_test) == 0

@@ -8,7 +8,7 @@ from ede_keras.errors import InputError
 
 
 def touch(folder, *names):
-    """Layouts follow from names alone, so empty files do."""
+    """Creates empty files, which are enough: a layout depends only on the names."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +118,11 @@ def test_order_does_not_depend_on_the_file_system(tmp_path):
 
 def test_folder(tmp_path):
     dataset = load_dataset(str(write_folder(tmp_path / "bolts", "mvtec", n=2, size=20)))
-    assert dataset.name == "bolts" and dataset.is_folder and dataset.has_fixed_normal
-    assert dataset.x_train.shape == (2, 32, 32, 3) and dataset.x_train.dtype == np.uint8
+    assert dataset.name == "bolts"
+    assert dataset.is_folder
+    assert dataset.has_fixed_normal
+    assert dataset.x_train.shape == (2, 32, 32, 3)
+    assert dataset.x_train.dtype == np.uint8
     assert dataset.x_test.shape == (6, 32, 32, 3)
     assert dataset.y_test.tolist() == [1, 1, 0, 0, 2, 2]
     assert dataset.paths_train.tolist() == ["train/good/000.png", "train/good/001.png"]
@@ -163,7 +166,8 @@ def test_a_layout_by_name(tmp_path):
     classes = find_layout(tmp_path, "classes")
     assert classes.class_names == {0: "ground_truth", 1: "test", 2: "train"}
     normals = find_layout(tmp_path / "test", "normals")
-    assert normals.class_names == {0: "good"} and len(normals.train) == 3
+    assert normals.class_names == {0: "good"}
+    assert len(normals.train) == 3
     assert set(normals.train.values()) == {0}
     with pytest.raises(InputError, match="must have train/ and test/"):
         find_layout(tmp_path / "test", "split")

@@ -1,12 +1,12 @@
-"""Files of a folder as arrays: what is read, how it is turned, what is damaged."""
+"""Loading the image files of a folder: formats, orientation, damaged files."""
 
 import io
 import shutil
-import sys
 import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from makers import make_images, write_folder, write_image
 from PIL import Image, ImageOps
 
@@ -16,7 +16,7 @@ from ede_keras.data.images.decoding import decode_image
 from ede_keras.data.images.files import find_size, list_images, load_images
 from ede_keras.errors import InputError
 
-# The smallest GIF: one pixel, palette (255, 255, 255), (0, 0, 0), the pixel is colour 0.
+# The smallest GIF: one white pixel, with the palette (255, 255, 255), (0, 0, 0).
 GIF = bytes.fromhex("47494638396101000100800000ffffff0000002c00000000010001000002024401003b")
 COLOUR = make_images([3], (8, 6, 3))[0]
 GREY = make_images([3], (8, 6, 1))[0]
@@ -72,12 +72,12 @@ def test_a_jpeg_is_turned_upright(tmp_path, orientation):
         expected = np.asarray(upright.resize((12, 18), Image.Resampling.BOX), int)
     found, damaged = load_images([path], (18, 12, 3))
     assert not damaged.any()
-    # Inside the blocks: at their edges the two resize in other ways.
+    # Compared inside the blocks, because the two resize the edges in different ways.
     sideways = orientation >= 5
     rows, columns = ((4, 13), (2, 6, 9)) if sideways else ((3, 9, 14), (3, 8))
     inside = np.ix_(rows, columns)
     np.testing.assert_allclose(found[0].astype(int)[inside], expected[inside], atol=12)
-    # By another name it is turned once, too, whether Pillow or TensorFlow reads it.
+    # With the wrong extension it is also turned once, whether Pillow or TensorFlow reads it.
     for name in ("a.webp", "a.png"):
         misnamed = shutil.copy(path, tmp_path / name)
         again, _ = load_images([misnamed], (18, 12, 3))
@@ -90,32 +90,62 @@ def test_the_size_of_the_first_image_is_that_of_all(tmp_path):
     tags[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=tags)
     write_image(tmp_path / "b.png", COLOUR)
-    assert find_size(tmp_path / "a.jpg") == (30, 20) and find_size(tmp_path / "b.png") == (8, 6)
+    assert find_size(tmp_path / "a.jpg") == (30, 20)
+    assert find_size(tmp_path / "b.png") == (8, 6)
     dataset = load_dataset(str(tmp_path), image_shape=(None, None, 1))
     assert dataset.x_train.shape == (2, 30, 20, 1)
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match="whole PNG.*a.jpg"):
+    with pytest.raises(InputError, match=r"complete PNG.*a\.jpg"):
         find_size(tmp_path / "a.jpg")
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Image appears to be a malformed")
 def test_orientation_of_damaged_headers():
+    def read(content):
+        return exif.read_orientation(io.BytesIO(content))
+
     tags = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
-    whole = b"\xff\xd8\xff\xe1" + (len(tags) + 2).to_bytes(2) + tags
-    assert exif.read_orientation(whole) == 6
-    assert exif.read_orientation(b"\xff\xd8\xff\xe0\0\x04ab" + whole[2:]) == 6
+    segment = b"\xff\xe1" + (len(tags) + 2).to_bytes(2) + tags
+    plain = tf.io.encode_jpeg(GREY).numpy()
+    whole = plain[:2] + segment + plain[2:]
+    assert read(whole) == 6
+    assert read(b"\xff\xd8\xff\xe0\0\x04ab" + whole[2:]) == 6
+    assert read(plain) == 1
     for end in range(len(whole) - 3):
-        assert exif.read_orientation(whole[:end]) in (1, 6)
+        assert read(whole[:end]) in (1, 6)
     for value in (0, 9, 255):
-        assert exif.read_orientation(whole.replace(b"\x06", bytes([value]))) == 1
+        assert read(plain[:2] + segment.replace(b"\x06", bytes([value])) + plain[2:]) == 1
     rng = np.random.default_rng(0)
     for _ in range(300):
         broken = bytearray(whole)
-        broken[rng.integers(2, len(broken))] = rng.integers(256)
-        assert 1 <= exif.read_orientation(bytes(broken)) <= 8
+        broken[rng.integers(2, 2 + len(segment))] = rng.integers(256)
+        assert 1 <= read(bytes(broken)) <= 8
+
+
+def test_orientation_of_a_long_header():
+    """The EXIF data and the pixels may be far apart."""
+    tags = Image.Exif()
+    tags[0x0112] = 8
+    content = io.BytesIO()
+    Image.fromarray(COLOUR).save(content, "JPEG", exif=tags, icc_profile=bytes(600_000))
+    assert exif.read_orientation(content) == 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_only_the_exif_data_of_a_jpeg_turn_it(kind):
+    """Not its XMP data, and not the EXIF data of a PNG."""
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    content = io.BytesIO()
+    xmp = b'<x tiff:Orientation="6"/>'
+    Image.fromarray(COLOUR).save(
+        content, kind, **({"xmp": xmp} if kind == "JPEG" else {"exif": tags})
+    )
+    assert exif.read_orientation(content) == 1
 
 
 @pytest.mark.parametrize(
-    "name, mode, pixels",
+    ("name", "mode", "pixels"),
     [
         ("a.tif", "RGB", COLOUR),
         ("a.TIFF", "L", GREY[..., 0]),
@@ -151,18 +181,9 @@ def test_tiff_and_png_in_one_folder(tmp_path):
         assert np.abs(image.astype(int) - COLOUR).mean() < 6
 
 
-def test_what_other_formats_need(tmp_path, monkeypatch):
-    Image.fromarray(COLOUR).save(tmp_path / "a.tif")
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(InputError, match=r"ede-keras\[images\]"):
-        load_images([tmp_path / "a.tif"], COLOUR.shape)
-    write_image(tmp_path / "a.png", COLOUR)
-    load_images([tmp_path / "a.png"], COLOUR.shape)  # needs none
-
-
 @pytest.mark.slow
 def test_a_thousand_mutated_images(tmp_path):
-    """Each is decoded or left out; none ends the loading, and none moves its neighbours."""
+    """Each is decoded or left out. None of them stops the loading or affects other images."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "parts"
     write_folder(folder, "plain", n=20, size=24)
@@ -177,7 +198,7 @@ def test_a_thousand_mutated_images(tmp_path):
                 broken[rng.integers(len(broken))] = rng.integers(256)
             end = len(broken) if i % 3 else rng.integers(len(broken))
             (folder / f"m-{kind}-{i}.{kind}").write_bytes(broken[:end])
-    with warnings.catch_warnings(record=True) as warned:  # Pillow has its own, of damaged tags
+    with warnings.catch_warnings(record=True) as warned:  # Pillow also warns about damaged tags
         warnings.simplefilter("always")
         dataset = load_dataset(str(folder))
     assert any("damaged and left out" in str(warning.message) for warning in warned)
@@ -187,12 +208,12 @@ def test_a_thousand_mutated_images(tmp_path):
     np.testing.assert_array_equal(dataset.x_train[is_whole], whole)
     for path in folder.glob("*.tiff"):
         path.unlink()
-    with pytest.raises(InputError, match="must be a whole image"):
+    with pytest.raises(InputError, match="must be a complete image"):
         load_dataset(str(folder), strict=True)
 
 
 @pytest.mark.parametrize(
-    "added, channels",
+    ("added", "channels"),
     [
         ({}, 1),
         ({"alpha.png": np.repeat(GREY, 2, -1), "rgb.png": np.repeat(GREY, 3, -1)}, 1),
@@ -201,7 +222,7 @@ def test_a_thousand_mutated_images(tmp_path):
     ],
 )
 def test_channels_of_a_folder(tmp_path, added, channels):
-    """By what the images show, not by how they are stored."""
+    """Depends on what the images show, not on how they are stored."""
     files = {"train/a.png": GREY, "train/b.jpg": GREY, "test/good/c.png": GREY}
     for name, image in {**files, **added}.items():
         name = name if "/" in name else f"train/{name}"

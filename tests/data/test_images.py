@@ -15,7 +15,8 @@ def test_png_of_the_right_shape_is_exact(eager):
     decode = decode_image if eager else tf.function(decode_image, input_signature=None)
     for image in (COLOUR, GREY):
         found = decode(tf.io.encode_png(image), image.shape)
-        assert found.shape == image.shape and found.dtype == tf.float32
+        assert found.shape == image.shape
+        assert found.dtype == tf.float32
         np.testing.assert_array_equal(found, image)
 
 
@@ -53,7 +54,8 @@ def test_alpha_is_dropped(channels, alpha_of):
 def test_resizing_is_antialiased():
     stripes = np.tile(np.array([0, 255], np.uint8), (32, 16))[..., None]
     small = decode_image(tf.io.encode_png(stripes), (8, 8, 1)).numpy()
-    assert np.ptp(small[:, 1:-1]) <= 2 and abs(small.mean() - 127.5) < 2
+    assert np.ptp(small[:, 1:-1]) <= 2
+    assert abs(small.mean() - 127.5) < 2
     np.testing.assert_array_equal(small, np.round(small))
 
 

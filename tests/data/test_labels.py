@@ -3,7 +3,7 @@ import pytest
 
 from ede_keras.data.labels import cifar100_fine_labels, cifar100_superclass, class_names
 
-# The publisher's own table, fine -> coarse, as it is known from the data files.
+# The published table of fine to coarse labels, taken from the data files.
 FINE_TO_COARSE = [
     4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11,
     6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5,

@@ -4,14 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import write_cifar_binary, write_coil, write_folder, write_image, write_npz
 
-from ede_keras.data.datasets import Dataset, load_dataset
+from ede_keras.data.dataset import Dataset
+from ede_keras.data.datasets import load_dataset
 from ede_keras.data.labels import cifar100_fine_labels
 from ede_keras.data.protocols import PROTOCOLS, make_split, whole_set
 from ede_keras.errors import InputError
 
 
 def numbered(y_train, y_test, protocol="split80"):
-    """A data set whose image i holds the number i, so that a split shows where images come from."""
+    """Makes a dataset whose image i has the value i, to show which images a split takes."""
     y = np.concatenate([y_train, y_test]).astype(np.int64)
     x = np.arange(len(y), dtype=np.float32).reshape(-1, 1, 1, 1)
     n = len(y_train)
@@ -35,7 +36,7 @@ def usable(y, least):
 def test_split80_properties(y_train, y_test, seed):
     y = np.array(y_train + y_test, int)
     n_normal = int(np.sum(y == 0))
-    if n_normal < 3:  # 80 % of fewer are fewer than 2
+    if n_normal < 3:  # 80 % of fewer images are fewer than 2
         return
     split = make_split(numbered(y_train, y_test), "split80", 0, seed)
     train, val, test = map(positions, (split.x_train, split.x_val, split.x_test))
@@ -119,7 +120,8 @@ def test_cifar100_siblings(tmp_path):
     split = make_split(cifar100, normal="boy")
     family = cifar100_fine_labels(14)
     tested = cifar100.y_test[split.test_ids]
-    assert np.unique(tested).tolist() == family and len(tested) == 5 * 2
+    assert np.unique(tested).tolist() == family
+    assert len(tested) == 5 * 2
     np.testing.assert_array_equal(split.x_test, cifar100.x_test[split.test_ids])
     np.testing.assert_array_equal(split.y_test, tested != 11)
     assert len(split.x_train) + len(split.x_val) == 4
@@ -136,14 +138,16 @@ def test_coil30_draws_an_object_that_is_there(tmp_path):
     ]
     chosen = make_split(coil, normal="obj9", seed=3)
     assert chosen.normal == 9
-    assert len(chosen.x_train) + len(chosen.x_val) == 3 and chosen.y_test.sum() == 1
+    assert len(chosen.x_train) + len(chosen.x_val) == 3
+    assert chosen.y_test.sum() == 1
 
 
 @pytest.mark.parametrize("layout", ["mvtec", "ganomaly", "bare_split"])
 def test_folder_with_a_test_part(tmp_path, layout):
     dataset = load_dataset(str(write_folder(tmp_path, layout, n=3)))
     split = make_split(dataset)
-    assert split.normal == "good" and split.normal_name == dataset.class_names[0]
+    assert split.normal == "good"
+    assert split.normal_name == dataset.class_names[0]
     assert len(split.x_train) + len(split.x_val) == 3
     assert split.test_ids.tolist() == dataset.paths_test.tolist()
     is_good = [path.split("/")[1] in ("good", "0.normal") for path in split.test_ids]
@@ -154,7 +158,8 @@ def test_folder_with_a_test_part(tmp_path, layout):
 
 def test_plain_folder_is_tested_on_its_own_fifth(tmp_path):
     split = make_split(load_dataset(str(write_folder(tmp_path, "plain", n=10))), normal="good")
-    assert split.y_test.tolist() == [0, 0] and split.normal == "good"
+    assert split.y_test.tolist() == [0, 0]
+    assert split.normal == "good"
     assert all(path.endswith(".png") for path in split.test_ids)
 
 
@@ -228,11 +233,13 @@ def test_whole_set_of_arrays_is_the_test_part():
         "official",
     )
     images, truth, ids = whole_set(dataset, 7, "Dog")
-    assert len(images) == 3 and ids.tolist() == [0, 1, 2] and truth.tolist() == [1, 0, 1]
+    assert len(images) == 3
+    assert ids.tolist() == [0, 1, 2]
+    assert truth.tolist() == [1, 0, 1]
 
 
 def test_whole_set_does_not_compare_numbers_of_named_classes(tmp_path):
-    """Class 2 of Fashion-MNIST, a pullover, is not the digit 2; it may be the 2 of an `.npz`."""
+    """Class 2 of Fashion-MNIST, a pullover, is not the digit 2, but can be class 2 of an `.npz`."""
     assert whole_set(load_dataset("digits"), 2, "pullover")[1] is None
     unnamed = load_dataset(str(write_npz(tmp_path / "a.npz")))
     assert whole_set(unnamed, 2, "pullover")[1].tolist() == [1, 1, 0, 1, 1, 0]
@@ -244,7 +251,8 @@ def test_whole_set_without_labels(tmp_path, gone):
     path = write_npz(tmp_path / "a.npz", **dict.fromkeys(gone))
     dataset = load_dataset(str(path), need_labels=False)
     images, truth, ids = whole_set(dataset, 1, "1")
-    assert len(images) == len(ids) == 6 and truth is None
+    assert len(images) == len(ids) == 6
+    assert truth is None
 
 
 def test_whole_set_of_folders(tmp_path):
@@ -258,7 +266,8 @@ def test_whole_set_of_folders(tmp_path):
     }
     write_folder(tmp_path / "plain", "plain", n=3)
     _, truth, ids = whole_set(load_dataset(str(tmp_path / "plain")), "good", "good")
-    assert truth is None and ids.dtype.kind == "U"
+    assert truth is None
+    assert ids.dtype.kind == "U"
     write_folder(tmp_path / "classes", "classes", n=3)
     dataset = load_dataset(str(tmp_path / "classes"))
     first = dataset.class_names[0]

@@ -55,7 +55,7 @@ GOOD_IDX = idx_bytes(make_images([1, 2], (4, 4, 1))[..., 0])
         gzip.compress(GOOD_IDX[:-1]),
         gzip.compress(GOOD_IDX)[:12] + b"\xff\xff\xff\xff" + gzip.compress(GOOD_IDX)[16:],
     ],
-    # The bytes themselves would be bad names: gzip writes the time into them.
+    # The bytes cannot serve as ids, because gzip writes the time into them.
     ids=[
         "empty",
         "short header",
@@ -179,7 +179,7 @@ def test_npz_to_be_scored_needs_no_labels(tmp_path, missing):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": None, "x_test": None}, "x_train or x_test, images to score.*is missing"),
+        ({"x_train": None, "x_test": None}, r"x_train or x_test \(images to score\).*is missing"),
         ({"x_train": None}, "x_train and y_train must have the same length. Received: 0"),
         ({"x_train": None, "y_train": None, "x_test": np.zeros(3)}, r"x_test must have shape"),
     ],
@@ -197,7 +197,7 @@ def test_npz_is_never_unpickled(tmp_path):
         read_npz(write_npz(tmp_path / "a.npz", x_train=objects))
     assert not bait.exists()
     pickle.loads(pickle.dumps(Touch(bait))).close()
-    assert bait.exists(), "the bait must work, or the test above shows nothing"
+    assert bait.exists(), "unpickling must create the file, or this test proves nothing"
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200, 0.5, -30])
@@ -219,7 +219,7 @@ def test_npz_with_a_flipped_byte_is_read_or_refused(tmp_path_factory, position, 
     try:
         x_train, *_ = read_npz(path)
     except InputError as error:
-        assert "a.npz" in str(error)
+        assert "a.npz" in str(error)  # noqa: PT017  it need not be raised
     else:
         assert x_train.shape == (12, 8, 8, 1)
 

@@ -1,4 +1,4 @@
-"""Where the built-in sets are found, and what is said where they are not."""
+"""Where the built-in datasets are searched for, and the errors if they are not found."""
 
 import functools
 import http.server
@@ -135,7 +135,7 @@ def test_download_is_brought_to_the_same_form(offline, monkeypatch):
 
 
 class Cut(http.server.BaseHTTPRequestHandler):
-    """Answers by half of what it promises."""
+    """Sends only half of the content that it announces."""
 
     def do_GET(self):
         self.send_response(200)
@@ -158,7 +158,9 @@ def cut_url():
 def test_a_download_that_breaks_off_leaves_nothing(offline, monkeypatch, cut_url):
     fetch = functools.partial(keras.utils.get_file, origin=cut_url)
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: fetch("mnist.npz"))
-    with pytest.raises(InputError, match="mnist is not on this machine.*got only 50000 out of 1"):
+    with pytest.raises(
+        InputError, match="mnist was not found on this machine.*got only 50000 out of 1"
+    ):
         load_dataset("mnist")
     assert [path for path in (offline / "keras").rglob("*") if path.is_file()] == []
 
@@ -173,5 +175,5 @@ def test_what_a_killed_download_leaves_is_named(offline, name):
         write_idx(cache / "fashion-mnist")
         file = cache / "fashion-mnist" / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(InputError, match=f"{file}.*killed.*delete it"):
+    with pytest.raises(InputError, match=f"{file}.*killed.*Delete the file"):
         load_dataset(name)

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -7,12 +9,12 @@ IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
 
 
 def epochs(n_epochs, batch_size=3, **kwargs):
-    """The images' numbers, a list per epoch."""
+    """Lists the numbers of the images, one list per epoch."""
     dataset, steps = make_train_dataset(IMAGES, batch_size, **kwargs)
     batches = [batch.numpy() for batch in dataset.take(n_epochs * steps)]
     assert all(batch.dtype == np.uint8 and batch.shape[1:] == (1, 1, 1) for batch in batches)
     flat = [batch.ravel().tolist() for batch in batches]
-    return [sum(flat[i : i + steps], []) for i in range(0, len(flat), steps)]
+    return [list(chain(*flat[i : i + steps])) for i in range(0, len(flat), steps)]
 
 
 def test_an_epoch_holds_an_image_once():
@@ -21,7 +23,7 @@ def test_an_epoch_holds_an_image_once():
 
 
 def test_every_image_is_seen_in_the_end():
-    assert set(sum(epochs(8, seed=0), [])) == set(range(10))
+    assert set(chain(*epochs(8, seed=0))) == set(range(10))
 
 
 def test_order_is_a_function_of_seed_and_epoch():
@@ -50,13 +52,13 @@ def test_streamed_arrays():
     assert [len(batch) for batch in batches] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate(batches), IMAGES)
     shuffled = stream(IMAGES, 4, shuffle=True)
-    orders = [sum((batch.numpy().ravel().tolist() for batch in shuffled), []) for _ in range(3)]
+    orders = [[int(i) for batch in shuffled for i in batch.numpy().ravel()] for _ in range(3)]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert len({tuple(order) for order in orders}) > 1
     assert stream(shuffled, 4) is shuffled
 
 
 def test_no_iterator_is_autotuned():
-    """Its end may take as long as all that it was read for."""
+    """Closing an autotuned iterator can take as long as it has run."""
     made = make_train_dataset(IMAGES, 4, seed=0)[0], make_ordered_dataset(IMAGES, 4)
     assert [dataset.options().autotune.enabled for dataset in made] == [False, False]

@@ -17,11 +17,12 @@ ROWS = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
 def test_rows_are_one_array_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     found = scratch.store(iter(ROWS), (3, 2), np.int16)
-    assert isinstance(found, np.memmap) and str(tmp_path) in Path("/proc/self/maps").read_text()
+    assert isinstance(found, np.memmap)
+    assert str(tmp_path) in Path("/proc/self/maps").read_text()
     np.testing.assert_array_equal(found, ROWS)
     with pytest.raises(ValueError, match="read-only"):
         found[0] = 1
-    assert not list(tmp_path.iterdir())  # nothing is left behind, whatever happens
+    assert not list(tmp_path.iterdir())  # the file has no name, so nothing is left behind
     del found
     gc.collect()
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
@@ -37,14 +38,14 @@ def test_no_rows():
 
 
 def test_a_full_disk_is_an_error(monkeypatch):
-    full = open("/dev/full", "w+b", buffering=0)
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda: full)
-    with pytest.raises(OSError, match="No space left"):
-        scratch.store(ROWS, (3, 2), np.int16)
+    with open("/dev/full", "w+b", buffering=0) as full:
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda: full)
+        with pytest.raises(OSError, match="No space left"):
+            scratch.store(ROWS, (3, 2), np.int16)
 
 
 def test_images_on_disk_are_images(build, images):
-    """What is trained on and scored does not depend on where the images lie."""
+    """Training and scores do not depend on whether the images are in memory or on disk."""
     on_disk = scratch.store(images, images.shape[1:], images.dtype)
     for a, b in zip(make_ordered_dataset(on_disk, 32), np.split(images, [32, 64]), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -75,7 +76,7 @@ def test_a_folder_is_on_disk(tmp_path):
     np.testing.assert_array_equal(split.x_test[:, 0, 0, 0], shown)
 
 
-# Prints the most memory that was used, in MiB: that of no file, which no other process could have.
+# Prints the peak memory in MiB, without that of mapped files, which the system can reclaim.
 WATCHED = """
 import sys, threading, time
 import numpy as np
@@ -101,7 +102,7 @@ print(max(used) / 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_images_scored(run_python, tmp_path):
-    """9,000 images more are 442 MB, in a file."""
+    """The larger file has 9,000 more images, 442 MB."""
     work = """
 images = np.memmap(sys.argv[1], np.uint8, "r", shape=(int(sys.argv[2]), *SHAPE))
 scores, _ = model.combine_terms(model.compute_terms(images, 16))
@@ -119,7 +120,7 @@ assert len(scores) == len(images)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_a_folder(run_python, tmp_path):
-    """Training, calibrating and scoring; 6,400 images here are 315 MB."""
+    """Trains, calibrates and scores. The larger folder has 6,400 more images, 315 MB."""
     rng = np.random.default_rng(0)
     kinds = [
         write_image(tmp_path / f"{i}.jpg", rng.integers(0, 256, (128, 128, 3), dtype=np.uint8))
@@ -140,7 +141,7 @@ assert len(scores) == len(split.x_test)
 """
     script = WATCHED.format(work=work)
     used = []
-    for n in (3200, 9600):  # at the least as many as fill each batch
+    for n in (3200, 9600):  # enough to fill each batch
         folder = tmp_path / f"parts{n}"
         folder.mkdir()
         for i in range(n):

@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100 as their publisher packs them: folders or tars, binary or pickled.
+"""CIFAR-10 and CIFAR-100 as published: folders or tar archives, binary or pickled.
 
-Nothing is ever extracted: a member's name is only compared, never used as a path.
+Nothing is extracted to disk: the names in an archive are compared but never used as paths.
 """
 
 import dataclasses
@@ -9,16 +9,19 @@ import io
 import pickle
 import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ede_keras.data.formats import Arrays
 from ede_keras.errors import InputError
+from ede_keras.utils.files import StrPath
 
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """One of the forms in which a CIFAR set is published."""
+    """A form in which a CIFAR dataset is published."""
 
     folder: str
     archive: str
@@ -26,7 +29,7 @@ class _Form:
     test: str
 
 
-# The binary form comes first: reading it can execute nothing.
+# The binary form comes first: unlike a pickle, it cannot run code.
 _CIFAR = {
     "cifar10": (
         _Form(
@@ -61,22 +64,30 @@ _PIXELS = 3 * 32 * 32
 
 
 def cifar_files(name: str) -> list[str]:
-    """The folders and archives, in the order of preference, that `read_cifar` looks for."""
-    return [file for form in _CIFAR[name] for file in (f"{form.folder}/", form.archive)]
-
-
-def read_cifar(root, name: str):
-    """CIFAR-10 or CIFAR-100 (fine labels) in a folder.
+    """Lists the folders and archives that `read_cifar` looks for, in order of preference.
 
     Args:
-        root: Folder that holds one of `cifar_files(name)`, or one of them itself.
         name: "cifar10" or "cifar100".
 
     Returns:
-        The four arrays of `npz.read_npz` and the path, or None if nothing is there.
+        Their names; those of folders end in "/".
+    """
+    return [file for form in _CIFAR[name] for file in (f"{form.folder}/", form.archive)]
+
+
+def read_cifar(root: StrPath, name: str) -> tuple[Arrays, Path] | None:
+    """Reads CIFAR-10, or CIFAR-100 with its fine labels.
+
+    Args:
+        root: Folder that holds one of `cifar_files(name)`, or one of these itself.
+        name: "cifar10" or "cifar100".
+
+    Returns:
+        `(arrays, path)`, or None if none of the files is found. `arrays` are `formats.Arrays`.
 
     Raises:
-        InputError: Incomplete or damaged files, or a pickle that is not the publisher's.
+        InputError: Files are missing or damaged, or a pickle is not the published one.
+        PermissionError: There is no permission to read a file.
     """
     for form in _CIFAR[name]:
         for path in (Path(root, form.folder), Path(root, form.archive), Path(root)):
@@ -85,27 +96,27 @@ def read_cifar(root, name: str):
     return None
 
 
-def _read_form(path, form, name):
+def _read_form(path: Path, form: _Form, name: str) -> Arrays:
     parts = {}
     try:
         for member, blob in _members(path, form):
             decode = _decode_binary if member.endswith(".bin") else _decode_pickle
             parts[member] = decode(f"{path}/{member}", blob, name)
-    except PermissionError:  # is no damage
+    except PermissionError:  # the file itself may be fine
         raise
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise InputError(f"Cannot read {path}; fetch it again. Received: {error}") from error
+        raise InputError(f"Cannot read {path}. Download it again. Received: {error}") from error
     if missing := {*form.train, form.test} - {*parts}:
         raise InputError(
-            f"{path} must hold {', '.join((*form.train, form.test))}; fetch it again. "
+            f"{path} must hold {', '.join((*form.train, form.test))}. Download it again. "
             f"Received: no {', '.join(sorted(missing))}"
         )
     x_train, y_train = (np.concatenate([parts[m][i] for m in form.train]) for i in (0, 1))
     return x_train, y_train, *parts[form.test]
 
 
-def _members(path, form):
-    """Yields (name, bytes) of the form's files, in one pass over a folder or a tar."""
+def _members(path: Path, form: _Form) -> Iterator[tuple[str, bytes]]:
+    """Yields name and content of the form's files, in one pass over a folder or a tar archive."""
     wanted = {*form.train, form.test}
     if path.is_dir():
         yield from (
@@ -115,28 +126,29 @@ def _members(path, form):
     with tarfile.open(path) as tar:
         for member in tar:
             file = PurePosixPath(member.name)
-            if member.isfile() and file.parent.name == form.folder and file.name in wanted:
-                yield file.name, tar.extractfile(member).read()
+            is_wanted = file.parent.name == form.folder and file.name in wanted
+            if is_wanted and member.isfile() and (content := tar.extractfile(member)):
+                yield file.name, content.read()
 
 
-def _decode_binary(file, blob, name):
-    # CIFAR-100 writes the coarse label before the fine one; the coarse one follows from it.
+def _decode_binary(file: str, blob: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    # CIFAR-100 has the coarse label before the fine one. The fine label determines the coarse one.
     n_labels = 2 if name == "cifar100" else 1
     if not blob or len(blob) % (n_labels + _PIXELS):
         raise InputError(
-            f"{file} must hold records of {n_labels + _PIXELS} bytes; fetch it again. "
+            f"{file} must hold records of {n_labels + _PIXELS} bytes. Download it again. "
             f"Received: {len(blob)} bytes"
         )
     records = np.frombuffer(blob, np.uint8).reshape(-1, n_labels + _PIXELS)
     return _to_images(records[:, n_labels:]), records[:, n_labels - 1].astype(np.int64)
 
 
-def _decode_pickle(file, blob, name):
+def _decode_pickle(file: str, blob: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     received = hashlib.md5(blob, usedforsecurity=False).hexdigest()
     if received != _PICKLE_MD5[PurePosixPath(file).name]:
         raise InputError(
-            f"{file} must be the publisher's own file, because a pickle can run any code. Use the "
-            f"binary version ({_CIFAR[name][0].archive}) or {name}.npz. Received: md5 {received}"
+            f"{file} must be the published file, because a pickle can run any code. Use the binary "
+            f"version ({_CIFAR[name][0].archive}) or {name}.npz instead. Received: md5 {received}"
         )
     batch = _ArrayUnpickler(io.BytesIO(blob), encoding="bytes").load()
     labels = batch[b"fine_labels" if name == "cifar100" else b"labels"]
@@ -144,9 +156,9 @@ def _decode_pickle(file, blob, name):
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and nothing else: md5 alone can be forged."""
+    """Unpickles NumPy arrays only, because an md5 can be forged."""
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> type:
         module = module.replace("numpy.core", "numpy._core")  # the files are older than NumPy 2
         allowed = ("numpy ndarray", "numpy dtype", "numpy._core.multiarray _reconstruct")
         if f"{module} {name}" not in allowed:
@@ -154,5 +166,5 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _to_images(rows):
+def _to_images(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))

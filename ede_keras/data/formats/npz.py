@@ -1,44 +1,43 @@
-"""The NPZ format: NumPy arrays in a zip file.
-
-A reader of a whole set returns `(x_train, y_train, x_test, y_test)`: images (n, h, w, c), uint8
-or float32 in 0-255, and labels (n,), int64.
-"""
+"""The NPZ format: NumPy arrays in a zip file."""
 
 import zipfile
 
 import numpy as np
 
+from ede_keras.data.formats import Arrays
 from ede_keras.errors import InputError
+from ede_keras.utils.files import StrPath
 
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(path, need_labels=True):
-    """An `.npz` file with x_train, y_train, x_test and y_test.
+def read_npz(path: StrPath, need_labels: bool = True) -> Arrays:
+    """Reads an `.npz` file with the arrays x_train, y_train, x_test and y_test.
 
-    Images are (n, h, w), (n, h, w, 1) or (n, h, w, 3). Their range is decided once, on x_train
-    (on x_test if x_train is empty), and holds for both: bool and floats up to 1 are multiplied
-    by 255, 16-bit integers above 255 are divided by 257, uint8 is left as it is.
+    Images have shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), and labels (n,) or (n, 1). The range
+    of the pixels is detected in x_train (in x_test if x_train is empty) and applies to both. Bool
+    and floats up to 1 are multiplied by 255, 16-bit integers above 255 are divided by 257, and
+    uint8 is not changed.
 
     Args:
-        path: The file; it is never unpickled.
-        need_labels: Whether all four arrays must be there, else x_train or x_test is enough.
+        path: The file. Pickled objects in it are refused.
+        need_labels: Whether all four arrays are required. If False, x_train or x_test is enough.
 
     Returns:
-        The four arrays, empty where there is none.
+        The four `formats.Arrays`. Missing ones are empty.
 
     Raises:
-        InputError: Anything that is not such a file.
+        InputError: Not such a file, or damaged.
+        OSError: The file is missing, or there is no permission to read it.
     """
-    arrays = {
-        key: (_check_images if key.startswith("x") else _check_labels)(path, key, array)
-        for key, array in _load_npz(path, need_labels).items()
-    }
-    no_images, no_labels = arrays.get("x_train", arrays.get("x_test"))[:0], np.zeros(0, np.int64)
-    empty = dict(zip(NPZ_KEYS, (no_images, no_labels) * 2, strict=True))
-    x_train, y_train, x_test, y_test = (empty | arrays).values()
+    arrays = _load_npz(path, need_labels)
+    images = {k: _check_images(path, k, x) for k, x in arrays.items() if k.startswith("x")}
+    labels = {k: _check_labels(path, k, y) for k, y in arrays.items() if k.startswith("y")}
+    no_images, no_labels = next(iter(images.values()))[:0], np.zeros(0, np.int64)
+    x_train, x_test = (images.get(f"x_{part}", no_images) for part in ("train", "test"))
+    y_train, y_test = (labels.get(f"y_{part}", no_labels) for part in ("train", "test"))
     for part, x, y in ("train", x_train, y_train), ("test", x_test, y_test):
-        if len(x) != len(y) and f"y_{part}" in arrays:
+        if len(x) != len(y) and f"y_{part}" in labels:
             raise InputError(
                 f"{path}: x_{part} and y_{part} must have the same length. "
                 f"Received: {len(x)} images, {len(y)} labels"
@@ -51,32 +50,35 @@ def read_npz(path, need_labels=True):
         )
     if not len(x_train) + len(x_test):
         raise InputError(f"{path} must hold at least one image. Received: 0 images")
-    high = _white(path, x_train if len(x_train) else x_test)
-    return _to_255(path, x_train, high), y_train, _to_255(path, x_test, high), y_test
+    white = _find_white(path, x_train if len(x_train) else x_test)
+    return _to_255(path, x_train, white), y_train, _to_255(path, x_test, white), y_test
 
 
-def _load_npz(path, need_labels):
-    """Those of the four arrays that are there."""
-    wanted = ", ".join(NPZ_KEYS) if need_labels else "x_train or x_test, images to score"
+def _load_npz(path: StrPath, need_labels: bool) -> dict[str, np.ndarray]:
+    """Loads those of the four arrays that the file has, in the order of `NPZ_KEYS`."""
+    wanted = ", ".join(NPZ_KEYS) if need_labels else "x_train or x_test (images to score)"
     expected = f"{path} must be an .npz file with the arrays {wanted}"
-    # Opened here, because what may not be opened is no damage, and np.load leaves damage open.
+    # Opened here, because np.load leaves a damaged file open, and because a file that may not be
+    # read is not damaged.
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(path):
             raise InputError(
-                f"{expected}; write it with np.savez. Received: no, or no whole, zip file"
+                f"{expected}. Write it with np.savez. Received: a file that is not a zip file, or "
+                "is incomplete"
             )
         try:
             with np.load(file, allow_pickle=False) as archive:
                 found = archive.files
                 missing = [key for key in NPZ_KEYS if key not in found]
-                if not missing or not need_labels and not {"x_train", "x_test"} <= {*missing}:
+                has_images = not {"x_train", "x_test"} <= {*missing}
+                if not missing or (not need_labels and has_images):
                     return {key: archive[key] for key in NPZ_KEYS if key in found}
-        except Exception as error:  # a damaged zip raises nearly anything: zlib, KeyError...
-            raise InputError(f"{expected}; write it again. Received: {error}") from error
+        except Exception as error:  # a damaged zip file raises many types: zlib.error, KeyError...
+            raise InputError(f"{expected}. Write it again. Received: {error}") from error
     raise InputError(f"{expected}. Received: {found}, so {missing} is missing")
 
 
-def _check_images(path, key, x):
+def _check_images(path: StrPath, key: str, x: np.ndarray) -> np.ndarray:
     if x.dtype.kind not in "buif":
         raise InputError(f"{path}: {key} must be numbers. Received: dtype {x.dtype}")
     if x.ndim == 3:
@@ -88,12 +90,12 @@ def _check_images(path, key, x):
         raise InputError(f"{path}: {key} must be finite. Received: {bad} NaN or infinite values")
     if x.size and (low := x.min()) < 0:
         raise InputError(
-            f"{path}: {key} must not be negative; scale it to 0-1 or 0-255. Received: minimum {low}"
+            f"{path}: {key} must not be negative. Scale it to 0-1 or 0-255. Received: minimum {low}"
         )
     return x
 
 
-def _check_labels(path, key, y):
+def _check_labels(path: StrPath, key: str, y: np.ndarray) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "buif":
@@ -108,10 +110,10 @@ def _check_labels(path, key, y):
     return labels
 
 
-def _white(path, x):
-    """The value that is white in x: 1, 255 or 65535."""
+def _find_white(path: StrPath, x: np.ndarray) -> int:
+    """Finds the value of a white pixel: 1, 255 or 65535."""
     high = x.max()
-    if x.dtype == bool or (x.dtype.kind == "f" and high <= 1.001):  # room for rounding errors
+    if x.dtype == bool or (x.dtype.kind == "f" and high <= 1.001):  # allows rounding errors
         return 1
     if high <= 255:
         return 255
@@ -123,7 +125,7 @@ def _white(path, x):
     )
 
 
-def _to_255(path, x, white):
+def _to_255(path: StrPath, x: np.ndarray, white: int) -> np.ndarray:
     if x.size and (high := x.max()) > 1.001 * white:
         raise InputError(
             f"{path}: x_train and x_test must have the same range, here 0-{white}. "

@@ -1,1 +1,1 @@
-"""Image files and their contents to pixels."""
+"""Decoding of image files."""

@@ -1,36 +1,38 @@
-"""Encoded images -> pixels, through one TensorFlow function: PNG, JPEG, BMP, GIF.
+"""Decodes PNG, JPEG, BMP and GIF by TensorFlow operations.
 
-Training on a folder, scoring a folder and the exported model all decode with `decode_image`, so
-that one file has the same pixels, hence the same score, everywhere.
+Training on a folder, scoring a folder and the exported model all use `decode_image`. A file
+therefore has the same pixels everywhere, and the same score.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from ede_keras.errors import InputError
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; sums to 1, so that grey stays the same grey
-# More than cameras make; a few bytes can claim to be an image that fills all memory.
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; the sum is 1, so a grey pixel keeps its value
+# Larger than photographs are. A file of a few bytes can claim a size that would fill the memory.
 MAX_PIXELS = 2**26
-_HEADER = 32  # bytes; of a JPEG the size may stand anywhere
+_HEADER = 32  # bytes that hold the size, except in a JPEG, where it can be anywhere
 
 
-def decode_image(encoded, image_shape):
-    """One encoded image as an array of pixels; can be traced into a graph.
+def decode_image(encoded: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
+    """Decodes and resizes an image; works eagerly and within a graph.
 
-    An image of another size is resized without keeping its aspect ratio (bilinear, antialiased).
-    Transparency is dropped, and of an animation only the first frame is taken.
+    Resizing is bilinear with antialiasing and does not keep the aspect ratio. An alpha channel is
+    dropped, and of an animation only the first frame is taken.
 
     Args:
         encoded: Scalar string tensor, the content of a PNG, JPEG, BMP or GIF file.
-        image_shape: (height, width, channels), channels 1 or 3.
+        image_shape: `(height, width, channels)` of the result, channels 1 or 3.
 
     Returns:
         float32 tensor of shape `image_shape`, whole numbers in 0-255.
 
     Raises:
-        InputError: Channels are neither 1 nor 3.
-        tf.errors.InvalidArgumentError: not such an image.
+        InputError: The channels are neither 1 nor 3.
+        tf.errors.InvalidArgumentError: `encoded` is not such an image.
     """
     height, width, channels = image_shape
     if channels not in (1, 3):
@@ -38,41 +40,66 @@ def decode_image(encoded, image_shape):
     return tf.ensure_shape(decode_to_size(encoded, (height, width), channels), image_shape)
 
 
-def decode_to_size(encoded, size, channels):
-    """`decode_image` to a height and width, int32 `(2,)`, that are known when it runs."""
-    # Resized before all else: floats of all of a large image would need much memory.
+def decode_to_size(
+    encoded: tf.Tensor, size: tf.Tensor | tuple[int, int], channels: int
+) -> tf.Tensor:
+    """Decodes and resizes an image as `decode_image` does, to a size that may be a tensor.
+
+    Args:
+        encoded: Scalar string tensor, the content of a PNG, JPEG, BMP or GIF file.
+        size: Height and width, int32 of shape `(2,)`.
+        channels: 1 or 3.
+
+    Returns:
+        float32 tensor `(*size, channels)`, whole numbers in 0-255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: `encoded` is not such an image.
+    """
+    # Resized first, because a large image takes four times the memory as floats.
     image = tf.image.resize(decode_pixels(encoded), size, antialias=True)
-    # Grey files, with or without alpha, have up to 2 channels; known only when the graph runs.
+    # Grey images have 1 channel, or 2 with alpha. The number is known only when the graph runs.
     is_grey = tf.shape(image)[-1] < 3
     image = tf.gather(image, tf.where(is_grey, [0, 0, 0], [0, 1, 2]), axis=-1)
     if channels == 1:
         image = tf.tensordot(image, tf.constant(_LUMA), 1)[..., None]
-    # Whole numbers, because folders are kept as uint8 and must score like the exported model.
+    # Rounded, because the images of a folder are stored as uint8, and the exported model must give
+    # them the same scores.
     return tf.round(image)
 
 
 def decode_exact(encoded: bytes, name: str) -> np.ndarray:
-    """One encoded colour image in its own size.
+    """Decodes a colour image without resizing it.
 
     Args:
-        encoded: The content of an image file.
-        name: What to call it in an error.
+        encoded: The content of a PNG, JPEG, BMP or GIF file.
+        name: Name of the image in the error message.
 
     Returns:
-        uint8 array (h, w, 3).
+        uint8 array `(height, width, 3)`.
 
     Raises:
-        InputError: Not a readable image.
+        InputError: Not such an image.
     """
     try:
         return tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
     except tf.errors.OpError as error:
-        raise unreadable(name) from error
+        raise unreadable_image(name) from error
 
 
-def decode_pixels(encoded):
-    """An encoded image in its own size and channels, a uint8 tensor."""
-    pixels = tf.reduce_prod(tf.cast(_claimed_size(encoded), "int64"))
+def decode_pixels(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes an image without changing its size or its channels.
+
+    Args:
+        encoded: Scalar string tensor, the content of a PNG, JPEG, BMP or GIF file.
+
+    Returns:
+        uint8 tensor `(height, width, channels)`, channels 1 to 4.
+
+    Raises:
+        tf.errors.InvalidArgumentError: Not such an image, or more than `MAX_PIXELS` pixels.
+    """
+    pixels = tf.reduce_prod(tf.cast(_read_size(encoded), "int64"))
     limit = tf.debugging.assert_less_equal(
         pixels,
         tf.constant(MAX_PIXELS, "int64"),
@@ -83,37 +110,47 @@ def decode_pixels(encoded):
     return tf.ensure_shape(image, (None, None, None))
 
 
-def _claimed_size(encoded):
-    """Height and width, in any order, that an image file says it has."""
+def _read_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Reads height and width, in any order, from the header of an image file."""
     header = tf.strings.substr(encoded, 0, _HEADER) + b"\0" * _HEADER
 
-    def read(begin, dtype, little_endian):
+    def read_at(begin: int, dtype: tf.DType, little_endian: bool) -> tf.Tensor:
         part = tf.strings.substr(header, begin, 2 * dtype.size)
         size = tf.io.decode_raw(part, dtype, little_endian=little_endian)
-        return tf.abs(tf.cast(size, "int32"))  # a BMP that is stored downwards has height < 0
+        return tf.abs(tf.cast(size, "int32"))  # the height of a BMP is negative if it is top-down
 
-    def begins(magic):
+    def starts_with(magic: bytes) -> tf.Tensor:
         return tf.strings.substr(header, 0, len(magic)) == magic
 
-    def refuse():
-        kinds = "Expected the content of a PNG, JPEG, BMP or GIF file, which begins otherwise"
-        with tf.control_dependencies([tf.debugging.Assert(False, [kinds])]):
+    def fail() -> tf.Tensor:
+        message = (
+            "Expected the content of a PNG, JPEG, BMP or GIF file. "
+            "Received: content of another format"
+        )
+        with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
             return tf.zeros(2, "int32")
 
     return tf.case(
         [
-            (begins(b"\x89PNG"), lambda: read(16, tf.int32, False)),
-            (begins(b"\xff\xd8\xff"), lambda: tf.image.extract_jpeg_shape(encoded)[:2]),
-            (begins(b"GIF8"), lambda: read(6, tf.uint16, True)),
-            (begins(b"BM"), lambda: read(18, tf.int32, True)),
+            (starts_with(b"\x89PNG"), lambda: read_at(16, tf.int32, False)),
+            (starts_with(b"\xff\xd8\xff"), lambda: tf.image.extract_jpeg_shape(encoded)[:2]),
+            (starts_with(b"GIF8"), lambda: read_at(6, tf.uint16, True)),
+            (starts_with(b"BM"), lambda: read_at(18, tf.int32, True)),
         ],
-        default=refuse,
+        default=fail,
     )
 
 
-def unreadable(name):
-    """The error that says which file is no image."""
+def unreadable_image(name: object) -> InputError:
+    """Creates the error for an image that cannot be decoded.
+
+    Args:
+        name: Name or path of the image.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
     return InputError(
-        f"Every image must be a whole PNG, JPEG, BMP or GIF file; replace or remove this one. "
+        "Every image must be a complete PNG, JPEG, BMP or GIF file. Replace or remove this one. "
         f"Received: {name}"
     )

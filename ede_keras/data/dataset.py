@@ -1,0 +1,50 @@
+"""A labelled set of images, wherever it came from."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Images with class labels, in a training part and a test part as published.
+
+    Args:
+        name: Built-in name, stem of the `.npz` file, or name of the folder.
+        x_train: Images `(n, height, width, channels)`, channels 1 or 3, uint8 or float32 in 0-255.
+        y_train: Class labels `(n,)`, int64. They name classes, and do not say which class is
+            normal. Empty if an `.npz` file has no labels.
+        x_test: As `x_train`. Empty if the dataset has no test part.
+        y_test: As `y_train`.
+        class_names: Label to name, in the order of the labels.
+        source: Where the dataset was read from.
+        default_protocol: One of `ede_keras.data.protocols.PROTOCOLS`.
+        paths_train: For folders: path of each training image, relative to the folder.
+        paths_test: As `paths_train`.
+        is_folder: Whether the dataset was read from a folder of images.
+        layout: For folders: one of `folders.LAYOUTS`.
+        damaged: For folders: the files that could not be decoded and were left out.
+        has_names: Whether the classes have names. In an `.npz` file they only have numbers.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: dict[int, str]
+    source: str
+    default_protocol: str
+    paths_train: np.ndarray | None = None
+    paths_test: np.ndarray | None = None
+    is_folder: bool = False
+    layout: str | None = None
+    damaged: tuple[str, ...] = ()
+    has_names: bool = True
+
+    @property
+    def has_fixed_normal(self) -> bool:
+        """Whether this is a folder whose layout makes label 0 the normal class."""
+        return self.is_folder and (
+            self.default_protocol == "official" or len(self.class_names) == 1
+        )
