@@ -16,14 +16,12 @@ import numpy as np
 from absl import app, flags
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+import ede_keras
 from benchmarks import machine, tables
-from ede_keras import EDE
 from ede_keras.cli import common
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.models import recipes
-from ede_keras.training.callbacks import learning_rate_callbacks
-from ede_keras.utils.pipeline import make_train_dataset
 
 flags.DEFINE_string("dataset", "digits", "As for train.py.")
 flags.DEFINE_string("data_dir", None, "As for train.py.")
@@ -59,8 +57,8 @@ def score_by_batch_statistics(model, split):
     for begin in range(0, len(order), TEST_BATCH_SIZE):
         x = model.preprocessor(split.x_test[order[begin : begin + TEST_BATCH_SIZE]])
         terms, _ = model.score_terms(x, model.encoder1(x, training=True), training=True)
-        if model.views:
-            terms.update(model.view_terms(x, training=True)[0])
+        if model.pretext:
+            terms.update(model.pretext_terms(x, training=True)[0])
         scores.append(model.combine_terms(terms)[0])
     return float(roc_auc_score(split.y_test[order], np.concatenate(scores)))
 
@@ -70,20 +68,22 @@ def audit(dataset, run):
     began = time.perf_counter()
     split = make_split(dataset, FLAGS.protocol, run["normal"], FLAGS.seed)
     common.set_determinism(FLAGS.seed, deterministic=True)
-    _, training = recipes.get_recipe(FLAGS.recipe, split.x_train.shape[1:])
-    model = EDE.from_recipe(FLAGS.recipe, split.x_train.shape[1:])
-    data, steps = make_train_dataset(
-        split.x_train, training["batch_size"], FLAGS.seed, min_steps=training["min_steps"]
-    )
     watcher = TestAuroc(split)
-    epochs = training["epochs"] = FLAGS.epochs or training["epochs"]
-    callbacks = [*learning_rate_callbacks(training), watcher]
-    model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=callbacks, verbose=2)
+    model, _ = ede_keras.fit_recipe(
+        FLAGS.recipe,
+        split.x_train,
+        seed=FLAGS.seed,
+        callbacks=[watcher],
+        verbose=2,
+        epochs=FLAGS.epochs,
+    )
+    image_shape, n_train = split.x_train.shape[1:], len(split.x_train)
+    _, training = recipes.get_recipe(FLAGS.recipe, image_shape, n_train, epochs=FLAGS.epochs)
     best = int(np.argmax(watcher.aurocs))
     return {
         **run,
         **model.get_config(),
-        **training,
+        **training.to_dict(),
         "auroc": watcher.aurocs[-1],
         "average_precision": float(average_precision_score(split.y_test, watcher.scores)),
         "auroc_by_test_epoch": watcher.aurocs[best],

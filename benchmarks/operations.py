@@ -21,15 +21,17 @@ def _count_layer(layer):
 
 
 def count_least(image_shape):
-    """What a training step and a score cost at the least, for an image of the shape: a dict of
-    "train, paper", "score, default" and so on."""
+    """What a training step and a score cost at the least, for an image of the shape.
+
+    Returns a dict of "train, paper", "score, default" and so on.
+    """
     found = {}
     for recipe in ("paper", "default"):
         model = EDE.from_recipe(recipe, image_shape)
         encode, decode = (count([network]) for network in (model.encoder1, model.decoder1))
         # Phase 1 and 2: E1, D1, E2, D2, E2, D1, E2. A score needs no x1.
         forward, score = 4 * encode + 3 * decode, 3 * encode + 2 * decode
-        if views := model.views:
+        if views := model.pretext:
             # More views pass E1 up to its last hidden map.
             features = model.encoder1.get_layer("features").output
             observe = count([keras.Model(model.encoder1.inputs, features)])

@@ -20,10 +20,25 @@ if keras.backend.backend() != "tensorflow":
         f"KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}"
     )
 
+from ede_keras.errors import InputError
+from ede_keras.layers.pretext import Pretext, TrainingViews
 from ede_keras.models.ede import EDE
 from ede_keras.models.tiled import TiledDetector
 from ede_keras.models.variants import AutoEncoder, SingleEDE, TwinEDE
 from ede_keras.serving.savedmodel import export_savedmodel
-from ede_keras.version import __version__ as __version__
+from ede_keras.training.fit_recipe import fit_recipe
+from ede_keras.version import __version__
 
-__all__ = ["EDE", "AutoEncoder", "SingleEDE", "TiledDetector", "TwinEDE", "export_savedmodel"]
+__all__ = [
+    "EDE",
+    "AutoEncoder",
+    "InputError",
+    "Pretext",
+    "SingleEDE",
+    "TiledDetector",
+    "TrainingViews",
+    "TwinEDE",
+    "__version__",
+    "export_savedmodel",
+    "fit_recipe",
+]

@@ -1,6 +1,7 @@
 """What the tests share: seeds, small images, a small model, the commands."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -21,6 +22,48 @@ from commands import ROOT, flags_of
 import ede_keras
 from ede_keras.data import sources
 from ede_keras.serving import savedmodel_check
+
+# The arguments of a test's model: those of the paper, with one EDE after the other.
+PLAIN = {
+    "norm": "l1",
+    "schedule": "inverse_epoch",
+    "update": "alternate",
+    "phase2_updates": "all",
+    "fixed_latent_target": False,
+    "score": "latent",
+    "omega1": 0.5,
+    "pretext": "none",
+    "pretext_weight": 0.5,
+    "pretext_views": 1,
+    "mirror": False,
+}
+
+
+# Files whose tests take longest, slow or plain. A process takes one file at a time, so it has to
+# begin with these: else one of them is left over in the end, and a core idles.
+LONGEST = (
+    "test_resuming.py",
+    "test_runtimes.py",
+    "test_speed.py",
+    "test_beam.py",
+    "test_floors.py",
+    "test_scratch.py",
+    "test_benchmarks.py",
+    "test_commands.py",
+    "test_workers.py",
+    "test_docs.py",
+    "test_packaging.py",
+    "test_torch.py",
+    "test_savedmodel.py",
+    "test_trainer.py",
+    "test_refusals.py",
+    "test_saving.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +87,9 @@ def build():
     """
 
     def build(variant=ede_keras.EDE, compile_arguments=None, **arguments):
-        model = variant(**{"image_shape": (8, 8, 1), "latent_dim": 4, "base_width": 2} | arguments)
+        model = variant(
+            **{"image_shape": (8, 8, 1), "latent_dim": 4, "base_width": 2} | PLAIN | arguments
+        )
         model.compile(**{"run_eagerly": True} if compile_arguments is None else compile_arguments)
         return model
 
@@ -129,19 +174,23 @@ def forks():
 
 @pytest.fixture(scope="session")
 def run_command(forks, tmp_path_factory):
-    """Runs a command, `run_command("train.py", *flags)`, in a fork of a process that has
-    TensorFlow imported already; a tenth of them or so should be a real start by `run_python`."""
+    """Runs Python on the arguments, `run_command("train.py", *flags)`, in a fork of a process.
 
-    def run_command(*arguments, check=True, kill_after=None, env=None):
+    That process has TensorFlow imported already. A tenth of all commands or so should be a real
+    start by `run_python`.
+    """
+
+    def run_command(*arguments, check=True, kill_after=None, env=None, cwd=ROOT, input=""):
         arguments = [str(argument) for argument in arguments]
         folder = tmp_path_factory.mktemp("command")
-        streams = {name: str(folder / name) for name in ("stdout", "stderr")}
-        command = {"arguments": arguments, "cwd": str(ROOT), "env": env or {}, **streams}
+        (folder / "stdin").write_text(input)
+        streams = {name: str(folder / name) for name in ("stdin", "stdout", "stderr")}
+        command = {"arguments": arguments, "cwd": str(cwd), "env": env or {}, **streams}
         command["kill_after"] = kill_after
         forks.stdin.write(json.dumps(command) + "\n")
         forks.stdin.flush()
         code = int(forks.stdout.readline())
-        shown = {name: Path(path).read_text() for name, path in streams.items()}
+        shown = {name: (folder / name).read_text() for name in ("stdout", "stderr")}
         done = subprocess.CompletedProcess(arguments, code, **shown)
         if check:
             assert code == 0, done.stdout + done.stderr
@@ -151,12 +200,38 @@ def run_command(forks, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_dir(run_command, tmp_path_factory):
+def shared(tmp_path_factory):
+    """Makes a folder once for all of pytest's processes: `shared("name", fill)`.
+
+    `fill(folder)` runs in the process that comes first, and the others wait for it. Tests only read
+    the folder.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def shared(name, fill):
+        folder, done = base / f"shared-{name}", base / f"shared-{name}.done"
+        with open(base / f"shared-{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return shared
+
+
+@pytest.fixture(scope="session")
+def run_dir(run_command, shared):
     """A finished run of three epochs on digits; what it printed lies beside `digits/`."""
-    output_dir = tmp_path_factory.mktemp("runs")
-    done = run_command("train.py", *flags_of(output_dir, "--epochs=3"))
-    (output_dir / "stdout.txt").write_text(done.stdout)
-    return output_dir / "digits" / "2" / "0"
+
+    def train(output_dir):
+        done = run_command("train.py", *flags_of(output_dir, "--epochs=3"))
+        (output_dir / "stdout.txt").write_text(done.stdout)
+
+    return shared("runs", train) / "digits" / "2" / "0"
 
 
 @pytest.fixture

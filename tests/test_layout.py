@@ -86,7 +86,7 @@ def test_serving_takes_of_data_the_decoding_alone():
 def test_no_file_needs_a_lift():
     """Files of the package stay short enough to be read in one go."""
     lines = {str(path): len(path.read_text().splitlines()) for path in MODULES.values()}
-    assert {path: n for path, n in lines.items() if n > 301} == {}
+    assert {path: n for path, n in lines.items() if n > 300} == {}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the commands share: plain errors, the scoring of a set, the table at the end."""
+"""Functions that the commands share: running, scoring a set, and printing the results."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from absl import app, flags
 
 from ede_keras.data.folders import LAYOUTS
 from ede_keras.errors import InputError
-from ede_keras.evaluation import masks
+from ede_keras.evaluation.masks import compare_maps, load_masks
 from ede_keras.evaluation.metrics import compute_metrics
 from ede_keras.models import diagnosis
 from ede_keras.serving.client import join_batches
@@ -30,19 +30,21 @@ SHOWN = {
 
 
 def run(main, others=False):
-    """Runs a command's `main(argv)`; an input's fault is one line on stderr and exit code 1.
+    """Runs a command's `main(argv)`.
 
-    `--help` shows the flags and the docstring of the module that `main` is from.
+    An error in the input, or one of TensorFlow's such as a lack of memory, becomes one line on
+    stderr and exit code 1. `--help` shows the docstring of main's module and its flags.
 
-    So is one of TensorFlow's, such as a lack of memory. Flags that are not the command's own are
-    refused, or, if `others`, left in `argv`.
+    Args:
+        main: The function to run, with the remaining arguments.
+        others: Whether unknown flags are left in `argv`; otherwise they are refused.
     """
     module = sys.modules[main.__module__]
     sys.modules["__main__"].__doc__ = module.__doc__
     for flag in FLAGS.get_key_flags_for_module(module.__name__):
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     warnings.showwarning = _show_warning
-    tf.get_logger().setLevel("ERROR")  # else hints for programmers, such as how often it traces
+    tf.get_logger().setLevel("ERROR")  # without hints for programmers, such as on retracing
 
     def guarded(argv):
         if len(argv) > 1 and not others:
@@ -67,19 +69,19 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def bars():
-    """`verbose` for what may take long: 1 shows how far it is; not in a file, and not if quiet."""
+    """`verbose` for long work: 1 shows a progress bar, in a terminal only and unless quiet."""
     return int(sys.stdout.isatty() and FLAGS.verbosity > QUIET)
 
 
 def set_determinism(seed, deterministic):
-    """Seeds every generator; if `deterministic`, the same run gives the same bits on a CPU."""
+    """Seeds all random generators; if `deterministic`, a CPU gives the same bits every time."""
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
 
 
-def tell_layout(dataset):
-    """Says how a folder is read, in a line."""
+def print_layout(dataset):
+    """Prints in a line how a folder is read."""
     if dataset.is_folder:
         print(
             f"{dataset.name} is read as layout {dataset.layout!r}: {LAYOUTS[dataset.layout]}; "
@@ -88,70 +90,76 @@ def tell_layout(dataset):
 
 
 def write_damaged(path, dataset):
-    """Lists the damaged files of a folder, if there are any."""
+    """Writes the list of a folder's damaged files, if there are any."""
     if dataset.damaged:
         write_csv(path, {"path": dataset.damaged})
 
 
-def score_set(model, images):
-    """Scores images as `predict` does; timed without the first batch, which compiles the graph.
-
-    Returns:
-        `(scores, labels, images_per_second)`.
-    """
-    first = model.count_at_once(SCORING_BATCH_SIZE)
-    model.compute_terms(images[:first], SCORING_BATCH_SIZE)
-    began = time.perf_counter()
-    terms = model.compute_terms(images, SCORING_BATCH_SIZE, bars())
-    scores, labels = model.combine_terms(terms)
-    seconds = time.perf_counter() - began
-    return scores, labels, round(len(images) / seconds, 1)
-
-
-def score_maps(model, images, true_labels, files, folder):
-    """How well the anomaly maps of a scored folder find what its masks show.
+def score_set(model, images, masks=None):
+    """Scores images as `predict` does, and compares their anomaly maps with masks.
 
     Args:
         model: The detector.
-        images, true_labels: The scored set; labels None if nothing is known.
-        files: Their paths in the folder, or positions in a set that is none.
-        folder: Root of the folder's layout.
+        images: `(n, height, width, channels)`.
+        masks: The return value of `find_masks`.
 
     Returns:
-        What `masks.compare_maps` finds; an empty dict without masks.
+        `((scores, labels, images_per_second), pixel_metrics)`. The time is without the first
+        batch, which compiles the graph. The metrics are those of `masks.compare_maps`, an empty
+        dict without masks.
+    """
+    compute = model.compute_terms if masks is None else model.compute_terms_and_maps
+    first = model.scale_batch_size(SCORING_BATCH_SIZE)
+    compute(images[:first], SCORING_BATCH_SIZE)
+    start = time.perf_counter()
+    found = compute(images, SCORING_BATCH_SIZE, bars())
+    scores, labels = model.combine_terms(found if masks is None else found[0])
+    seconds = time.perf_counter() - start
+    scored = scores, labels, round(len(images) / seconds, 1)
+    if masks is None:
+        return scored, {}
+    drawn, known = masks
+    return scored, compare_maps(found[1][known], drawn)
+
+
+def find_masks(folder, files, true_labels):
+    """The masks of a scored folder, as `masks.load_masks` returns them; None if there are none.
+
+    Args:
+        folder: Root of the folder's layout.
+        files: Paths of the images in the folder, or positions in a set that is not a folder.
+        true_labels: `(n,)`, or None if the labels are unknown.
     """
     if true_labels is None or not has_paths(files):
-        return {}
-    found = masks.load_masks(folder, files, true_labels)
-    if found is None:
-        return {}
-    drawn, known = found
-    scored = model.predict(images[known], verbose=bars())
-    return masks.compare_maps(scored["anomaly_map"], drawn)
+        return None
+    return load_masks(folder, files, true_labels)
 
 
 def has_paths(ids):
-    """Whether images are known by their files, not by their positions."""
+    """Whether images are identified by paths, not by positions."""
     return ids.dtype.kind in "UO"
 
 
 def score_by_server(client, files):
-    """Lets a server score image files, with a bar of how far it is; returns as `score_set`, and
-    the server's threshold."""
+    """Scores image files by a server.
+
+    Returns:
+        `((scores, labels, images_per_second), threshold)`; the threshold is the server's.
+    """
     progress = keras.utils.Progbar(len(files), verbose=bars(), unit_name="image")
-    began = time.perf_counter()
+    start = time.perf_counter()
     batches = []
     for batch in client.score_batches(files):
         batches.append(batch)
         progress.add(len(batch["score"]))
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     found = join_batches(batches)
     scored = found["score"], found["label"], round(len(files) / seconds, 1)
     return scored, float(found["threshold"][0])
 
 
 def decision(model):
-    """How a model decides, for its metrics."""
+    """The settings of a model's decision, for its metrics."""
     return {name: getattr(model, name) for name in ("threshold", "omega1", "contamination")}
 
 
@@ -159,11 +167,12 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
     """Writes the scores of a set and its metrics.
 
     Args:
-        json_path, csv_path: Where to.
+        json_path: File for the metrics.
+        csv_path: File for the scores.
         ids: An index or a path per image.
-        true_labels: 1 for anomalous, per image; None if nothing is known.
-        scored: What `score_set` returned.
-        facts: More entries of the metrics, a dict; `threshold` among them.
+        true_labels: 1 for anomalous, per image; None if the labels are unknown.
+        scored: `(scores, labels, images_per_second)`.
+        facts: More entries of the metrics, a dict that contains `threshold`.
 
     Returns:
         The metrics.
@@ -188,7 +197,7 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
 
 
 def print_table(metrics, where):
-    """Prints what a run came to, and where it lies."""
+    """Prints the metrics of a run and where it is."""
     rows = {name: metrics[key] for key, name in SHOWN.items() if key in metrics}
     none = {None: "no true labels", 0: "no anomalies known"}
     reason = none.get(metrics["n_anomalous"], "no normal images known")

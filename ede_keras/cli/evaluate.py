@@ -1,5 +1,6 @@
-"""Scores the test set of a finished run again, or any other images, with the run's model or with
-one that TF Serving serves.
+"""Scores the test set of a finished run again, or other images.
+
+The model is that of the run, or one that TF Serving serves.
 
 python evaluate.py --run_dir=runs/digits/2/0
 python evaluate.py --run_dir=runs/digits/2/0 --contamination=0.01
@@ -8,7 +9,9 @@ python evaluate.py --server=localhost:8500 --dataset=path/to/new_images
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -19,30 +22,79 @@ from ede_keras.data.datasets import list_folder, load_dataset
 from ede_keras.data.folders import LAYOUTS, NORMAL_NAMES
 from ede_keras.data.protocols import whole_set
 from ede_keras.errors import InputError
+from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving.client import ScoringClient
-from ede_keras.utils.files import read_csv, reading
-
-flags.DEFINE_string("run_dir", None, "A finished run, as train.py wrote it.")
-flags.DEFINE_string(
-    "server",
-    None,
-    "In place of a run: TF Serving's host:port, for gRPC, or http://host:port, for REST.",
-)
-flags.DEFINE_string("model_name", "ede", "The server's name of the model, with --server.")
-flags.DEFINE_string("dataset", None, "Other images, labelled or not: a name or a path.")
-flags.DEFINE_string("data_dir", None, "Where a built-in set lies, if it has moved.")
-flags.DEFINE_enum("layout", None, LAYOUTS, "Of a folder; by default recognised.")
-flags.DEFINE_bool("strict", False, "Refuses a folder with damaged images, left out otherwise.")
-flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
-flags.DEFINE_float("contamination", None, "Share of normal images that may be called anomalous.")
-flags.DEFINE_bool("report", False, "Writes a page to look at, too: curves, images, mistakes.")
-flags.DEFINE_string("output_dir", None, "Folder to write to; by default the run's, or this one.")
+from ede_keras.utils.files import StrPath, read_csv, reading
 
 FLAGS = flags.FLAGS
 
 
-def redecide(model, run_dir, n_val):
-    """The model with the flags' ω1 and contamination, if there are any."""
+def define_flags() -> None:
+    """Defines the command's flags."""
+    flags.DEFINE_string("run_dir", None, "Folder of a finished run of train.py.")
+    flags.DEFINE_string(
+        "server",
+        None,
+        "Address of TF Serving, instead of --run_dir: host:port for gRPC, http://host:port for "
+        "REST.",
+    )
+    flags.DEFINE_string("model_name", "ede", "Name of the model on the server, with --server.")
+    flags.DEFINE_string(
+        "dataset", None, "Other images to score, labelled or not: a built-in name or a path."
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, if it has moved.")
+    flags.DEFINE_enum(
+        "layout", None, LAYOUTS, "Layout of the folder --dataset. Recognised by default."
+    )
+    flags.DEFINE_bool(
+        "strict", False, "Refuse a folder with damaged images, instead of leaving them out."
+    )
+    flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
+    flags.DEFINE_float(
+        "contamination",
+        None,
+        "Share of the held-out normal images above the threshold, instead of the run's.",
+    )
+    flags.DEFINE_bool("report", False, "Also write an HTML report: curves, images and mistakes.")
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "Output folder. Defaults to --run_dir, or with --server to the current folder.",
+    )
+
+
+class ImagesToScore(NamedTuple):
+    """The images to score with the model of a run.
+
+    Args:
+        stem: Stem of the output files.
+        folder: Root of the images' folder. None if they are not from a folder.
+        images: Array `(n, height, width, channels)`, 0 to 255.
+        true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
+        ids: Path relative to `folder`, or index, of each image.
+    """
+
+    stem: str
+    folder: str | None
+    images: np.ndarray
+    true_labels: np.ndarray | None
+    ids: np.ndarray
+
+
+def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> AnomalyDetector:
+    """Applies `--omega1` and `--contamination` to a model.
+
+    Args:
+        model: The model of the run.
+        run_dir: Folder of the run.
+        n_val: Number of held-out images of the run.
+
+    Returns:
+        A new model, or `model` if neither flag is set.
+
+    Raises:
+        InputError: The run's `calibration.csv` is damaged, or a flag is out of range.
+    """
     if FLAGS.omega1 is None and FLAGS.contamination is None:
         return model
     path = run_dir / "calibration.csv"
@@ -54,16 +106,24 @@ def redecide(model, run_dir, n_val):
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
-def read_set(config, model, output_dir):
-    """What is to be scored: `(stem of the files to write, folder or None, images, true labels,
-    ids)`; the run's test set, or `--dataset`, whose damaged files are listed."""
+def load_images_to_score(
+    config: Mapping[str, Any], model: AnomalyDetector, output_dir: Path
+) -> ImagesToScore:
+    """Loads the run's test set, or `--dataset`. Lists damaged files in `output_dir`.
+
+    Args:
+        config: The config of the run.
+        model: The model of the run.
+        output_dir: Folder for the list of damaged files.
+
+    Raises:
+        InputError: The images cannot be used, or a flag does not fit.
+    """
     if FLAGS.dataset is None:
-        for flag in ("layout", "strict"):
-            if FLAGS[flag].present:
-                raise InputError(f"--{flag} goes with --dataset, a folder; leave it out.")
+        refuse_flags(("layout", "strict"), "works only with --dataset, a folder; leave it out")
         split = load_split(config, FLAGS.data_dir, model.image_shape)
         folder = config["dataset_path"]
-        return "evaluation", folder, split.x_test, split.y_test, split.test_ids
+        return ImagesToScore("evaluation", folder, split.x_test, split.y_test, split.test_ids)
     dataset = load_dataset(
         FLAGS.dataset,
         FLAGS.data_dir,
@@ -73,97 +133,135 @@ def read_set(config, model, output_dir):
         layout=FLAGS.layout,
         verbose=common.bars(),
     )
-    common.tell_layout(dataset)
+    common.print_layout(dataset)
     images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
     if true_labels is None:
-        say_unlabelled(dataset.name, repr(config["normal_name"]))
+        print_unlabelled(dataset.name, repr(config["normal_name"]))
     stem = f"evaluation-{dataset.name}"
     common.write_damaged(output_dir / f"{stem}-damaged.csv", dataset)
-    return stem, dataset.source, images, true_labels, ids
+    return ImagesToScore(stem, dataset.source, images, true_labels, ids)
 
 
-def evaluate_run():
-    """Scores a set by the run's model."""
-    if FLAGS["model_name"].present:
-        raise InputError("--model_name goes with --server; leave it out with --run_dir.")
+def evaluate_run() -> None:
+    """Scores images with the model of `--run_dir`."""
+    refuse_flags(("model_name",), "works only with --server; leave it out with --run_dir")
     if FLAGS.report:
-        from ede_keras.evaluation import (
-            report,  # heavy, and may be missing: said before the work begins
-        )
+        # Slow to import, and its packages may be missing: fail now, not after the scoring.
+        from ede_keras.evaluation import report
     run_dir = Path(FLAGS.run_dir).expanduser()
     config, metrics, model = load_run(run_dir)
     common.set_determinism(config["seed"], config["deterministic"])
-    model = redecide(model, run_dir, metrics["n_val"])
+    model = apply_decision_flags(model, run_dir, metrics["n_val"])
     output_dir = make_output_dir(run_dir)
-    stem, folder, images, true_labels, ids = read_set(config, model, output_dir)
-    scored = scores, labels, _ = common.score_set(model, images)
+    stem, folder, images, true_labels, ids = load_images_to_score(config, model, output_dir)
+    masks = common.find_masks(folder, ids, true_labels)
+    scored, pixel_metrics = common.score_set(model, images, masks)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
-    facts |= common.decision(model)
-    facts |= common.score_maps(model, images, true_labels, ids, folder)
-    metrics = write(output_dir / stem, ids, true_labels, scored, facts)
+    facts |= {**common.decision(model), **pixel_metrics}
+    metrics = write_results(output_dir / stem, ids, true_labels, scored, facts)
     if FLAGS.report:
         path = output_dir / f"{stem}.html"
-        shown = report.Scored(images, ids, scores, labels, true_labels)
+        scores, labels, _ = scored
+        shown = report.ScoredImages(images, ids, scores, labels, true_labels)
         report.write_report(path, model, shown, metrics, config)
         print(f"{'report':<22}{path}")
 
 
-def evaluate_server():
-    """Scores the folder `--dataset` by the model of `--server`."""
+def evaluate_server() -> None:
+    """Scores the folder `--dataset` with the model of `--server`."""
     if FLAGS.dataset is None or not os.path.isdir(Path(FLAGS.dataset).expanduser()):
         raise InputError(
-            f"--server scores a folder of images, --dataset=FOLDER. Received: {FLAGS.dataset}"
+            "--server needs an existing folder of images; give it as --dataset=FOLDER. "
+            f"Received: {FLAGS.dataset}"
         )
-    for flag in ("data_dir", "omega1", "contamination", "report", "strict"):
-        if FLAGS[flag].present:
-            raise InputError(f"--{flag} goes with a run; leave it out with --server.")
+    run_flags = ("data_dir", "omega1", "contamination", "report", "strict")
+    refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
     dataset = list_folder(FLAGS.dataset, FLAGS.layout)
-    common.tell_layout(dataset)
+    common.print_layout(dataset)
     names = dataset.class_names.values()
     normal_name = next((name for name in names if name.lower() in NORMAL_NAMES), "")
-    files, true_labels, ids = whole_set(dataset, None, normal_name)
+    files, true_labels, ids = whole_set(dataset, normal_name, normal_name)
     if true_labels is None:
-        say_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
+        print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
     output_dir = make_output_dir(".")
     with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
         scored, threshold = common.score_by_server(client, list(files))
     path = output_dir / f"evaluation-{dataset.name}"
-    write(path, ids, true_labels, scored, {"threshold": threshold})
+    write_results(path, ids, true_labels, scored, {"threshold": threshold})
 
 
-def say_unlabelled(name, normal_name):
+def refuse_flags(names: Iterable[str], reason: str) -> None:
+    """Raises an `InputError` with the reason if one of the flags is given."""
+    for name in names:
+        if FLAGS[name].present:
+            raise InputError(f"--{name} {reason}. Received: --{name}={FLAGS[name].value}")
+
+
+def print_unlabelled(name: str, normal_name: str) -> None:
+    """Prints that the true labels of a data set are unknown."""
     print(
-        f"Nothing says which images of {name} are normal, such as a class named {normal_name}: "
-        "true labels stay blank, and there are no metrics."
+        f"{name} does not say which of its images are normal, for example by a class named "
+        f"{normal_name}: the true labels stay blank, and there are no metrics."
     )
 
 
-def make_output_dir(default):
+def make_output_dir(default: StrPath) -> Path:
+    """Creates the folder `--output_dir`, or `default`, and returns it.
+
+    Raises:
+        InputError: The folder is not writable.
+    """
     output_dir = Path(FLAGS.output_dir or default).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     if not os.access(output_dir, os.W_OK):
         raise InputError(
-            f"The folder to write to must be writable; choose another by --output_dir. "
+            "The output folder must be writable; choose another with --output_dir. "
             f"Received: {output_dir}"
         )
     return output_dir
 
 
-def write(path, ids, true_labels, scored, facts):
-    """Writes `path`.json and `path`.csv, says what it came to, and returns the metrics."""
+def write_results(
+    path: Path,
+    ids: np.ndarray,
+    true_labels: np.ndarray | None,
+    scored: tuple[np.ndarray, np.ndarray, float],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Writes scores and metrics, and prints the metrics.
+
+    Args:
+        path: Path of the output files `<path>.json` and `<path>.csv`.
+        ids: Path or index of each image.
+        true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
+        scored: Scores, labels and images per second, as in `common.score_set`.
+        facts: Further entries of the metrics; `threshold` is one of them.
+
+    Returns:
+        The metrics.
+    """
     json_path, csv_path = (path.with_name(path.name + suffix) for suffix in (".json", ".csv"))
     metrics = common.write_scores(json_path, csv_path, ids, true_labels, scored, facts)
     common.print_table(metrics, csv_path)
     return metrics
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
+    """Scores with the model that the flags name."""
     del argv
     if (FLAGS.run_dir is None) == (FLAGS.server is None):
-        raise InputError("Give --run_dir, a finished run, or --server, an address; one of them.")
-    evaluate_server() if FLAGS.server else evaluate_run()
+        received = "neither" if FLAGS.server is None else "both"
+        raise InputError(
+            "Expected either --run_dir, a finished run, or --server, an address. "
+            f"Received: {received}"
+        )
+    if FLAGS.server:
+        evaluate_server()
+    else:
+        evaluate_run()
 
 
-def run():
+def run() -> None:
     """Runs the command."""
+    define_flags()
     common.run(main)

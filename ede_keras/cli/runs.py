@@ -1,56 +1,70 @@
-"""Run folders: where a training run lies, what state it is in, and how it gets there whole."""
+"""Run folders: where a training run is stored, and how it gets there completely."""
 
 import os
 import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import keras
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 from ede_keras.data.datasets import load_dataset
-from ede_keras.data.protocols import make_split
+from ede_keras.data.protocols import Split, make_split
 from ede_keras.errors import InputError
-from ede_keras.utils.files import read_json, reading, write_json
+from ede_keras.models.detector import AnomalyDetector
+from ede_keras.utils.files import StrPath, read_json, reading, write_json
 
 CONFIG, METRICS, MODEL = "config.json", "metrics.json", "model.keras"
 TRAIN_AGAIN = "train the run again"
+
+T = TypeVar("T")
 
 
 class RunFolder:
     """The folder `<output_dir>/<dataset>/<normal>/<seed>` of one training run.
 
-    The run is written in a sibling folder, `<seed>.unfinished`, and renamed at its end: the
-    folder itself is always a finished run, or not there.
+    The run is written to a folder beside it, `<seed>.unfinished`, which is renamed at the end.
+    So if the folder itself exists, it holds a finished run.
 
     Args:
-        output_dir: Folder of all runs; "~" is the home.
+        output_dir: Folder of all runs; "~" is the home folder.
         config: The run's `config.json`, a flat dict with `dataset`, `normal` and `seed`.
+
+    Example:
+        >>> run = RunFolder("runs", {"dataset": "digits", "normal": 2, "seed": 0})
+        >>> run.begin()
+        'new'
+        >>> model.save(run.work / "model.keras")
+        >>> run.finish()
+        >>> run.final
+        PosixPath('runs/digits/2/0')
     """
 
-    def __init__(self, output_dir, config):
+    def __init__(self, output_dir: StrPath, config: Mapping[str, Any]):
         self.config = config
         inside = Path(config["dataset"], str(config["normal"]), str(config["seed"]))
         self.final = Path(output_dir).expanduser() / inside
         self.work = self.final.with_name(self.final.name + ".unfinished")
         self._old = self.final.with_name(self.final.name + ".old")
 
-    def begin(self, resume=False, overwrite=False):
+    def begin(self, resume: bool = False, overwrite: bool = False) -> str:
         """Prepares the working folder.
 
         Args:
-            resume: Goes on with an unfinished run of the same config, if there is one.
-            overwrite: Begins anew whatever is there; a finished run stays until the new one is.
+            resume: Continue an unfinished run with the same config, if there is one.
+            overwrite: Start again, whatever run exists. A finished run is kept until the new run
+                is finished.
 
         Returns:
-            "new"; "resumed"; or "finished", where `resume` found nothing left to do.
+            "new"; "resumed"; or "finished" if `resume` found a finished run.
 
         Raises:
-            InputError: An unfinished run, a run of another config, or another process is in the
-                way.
+            InputError: There is an unfinished run or a run with another config, or another
+                process uses the folder.
         """
         if (self.work / CONFIG).exists():
             self._lock()
@@ -62,8 +76,8 @@ class RunFolder:
             if resume:
                 return "resumed"
             raise InputError(
-                f"{self.work} holds an unfinished run of this config. Go on with it by --resume, "
-                "or begin anew by --overwrite."
+                "The folder must not hold an unfinished run. Continue the run with --resume, or "
+                f"start again with --overwrite. Received: {self.work}"
             )
         elif self.final.exists():
             self._check_config(self.final)
@@ -74,47 +88,47 @@ class RunFolder:
         self._lock()
         return "new"
 
-    def _lock(self):
-        """Keeps other processes out of the working folder until this one ends, however it ends."""
-        if fcntl is None:
+    def _lock(self) -> None:
+        """Locks the working folder against other processes until this process ends."""
+        if sys.platform == "win32":
             return
-        # Stays open: a closed file is no longer locked.
+        # Never closed, because closing the file would release the lock.
         config = os.open(self.work / CONFIG, os.O_RDWR)
         try:
             fcntl.lockf(config, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             raise InputError(
-                f"Another process is training in {self.work}. Wait for its end, or choose another "
-                "--output_dir."
+                "Another process is training in this folder. Wait until it ends, or choose "
+                f"another --output_dir. Received: {self.work}"
             ) from error
 
-    def finish(self):
-        """Puts the finished run into its place, and the one before it away."""
+    def finish(self) -> None:
+        """Moves the finished run to its place, and deletes the previous one."""
         if self.final.exists():
             os.rename(self.final, self._old)
         os.rename(self.work, self.final)
         shutil.rmtree(self._old, ignore_errors=True)
 
-    def _recover(self):
-        """Ends what a kill within `finish` left undone."""
+    def _recover(self) -> None:
+        """Repairs the state left by a process that was killed."""
         if self._old.exists() and not self.final.exists():
             os.rename(self._old, self.final)
         shutil.rmtree(self._old, ignore_errors=True)
-        # A run folder without metrics was not finished by this program.
+        # A folder with a config and no metrics is an unfinished run.
         unfinished = (self.final / CONFIG).exists() and not (self.final / METRICS).exists()
         if unfinished and not self.work.exists():
             os.rename(self.final, self.work)
-        # Killed before its first file: there is nothing to go on with.
+        # Killed before the first file was written: there is nothing to continue.
         if self.work.exists() and not (self.work / CONFIG).exists():
             shutil.rmtree(self.work)
 
-    def _check_config(self, folder):
+    def _check_config(self, folder: Path) -> None:
         try:
             found = read_json(folder / CONFIG)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{folder} is there, but its {CONFIG} cannot be read ({error}). Choose another "
-                "--output_dir, or replace it by --overwrite."
+                f"{folder} exists, but its {CONFIG} cannot be read. Choose another --output_dir, "
+                f"or replace the folder with --overwrite. Received: {error}"
             ) from error
         different = [
             f"{key} {found.get(key)!r} (now {self.config.get(key)!r})"
@@ -123,47 +137,62 @@ class RunFolder:
         ]
         if different:
             raise InputError(
-                f"{folder} holds a run of another config: {', '.join(different)}. Choose another "
-                "--output_dir, or replace it by --overwrite."
+                f"{folder} holds a run with another config: {', '.join(different)}. Choose another "
+                "--output_dir, or replace the run with --overwrite."
             )
 
 
-def load_run(run_dir):
-    """The config, metrics and model of a finished run, whose folder is a `Path`."""
-    readers = {CONFIG: read_json, METRICS: read_json, MODEL: keras.saving.load_model}
-    found = []
-    for name, read in readers.items():
+def load_run(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any], AnomalyDetector]:
+    """Loads a finished run.
+
+    Args:
+        run_dir: Folder of the run.
+
+    Returns:
+        `(config, metrics, model)`.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+
+    def read(name: str, reader: Callable[[Path], T]) -> T:
         if not (run_dir / name).exists():
             raise InputError(
                 f"Expected --run_dir to be the folder of a finished run, with {CONFIG}, {METRICS} "
                 f"and {MODEL}. Received: {run_dir}, without {name}"
             )
         with reading(run_dir / name, TRAIN_AGAIN):
-            found.append(read(run_dir / name))
-    return found
+            return reader(run_dir / name)
+
+    return read(CONFIG, read_json), read(METRICS, read_json), read(MODEL, keras.saving.load_model)
 
 
-def load_split(config, data_dir, image_shape):
-    """The images of a run, split as it was.
+def load_split(
+    config: Mapping[str, Any], data_dir: str | None, image_shape: Sequence[int]
+) -> Split:
+    """Loads the images of a run, split as in the run.
 
     Args:
         config: The run's `config.json`.
-        data_dir: Where a built-in set lies now; None: where it lay.
-        image_shape: The model's.
+        data_dir: Folder of a built-in data set. None if it has not moved since the run.
+        image_shape: `(height, width, channels)` of the model's images.
 
     Returns:
-        A `protocols.Split`.
+        The images.
 
     Raises:
-        InputError: The images are not where they lay.
+        InputError: The images have moved.
     """
     path = config["dataset_path"]
     if path and not os.path.exists(path):
         raise InputError(
-            f"The run's images must lie where they lay when it was trained; move them back, or "
-            f"score all that are in their new place by --dataset. Received: no {path}"
+            "The images of the run must be where they were in training. Move them back, or score "
+            f"the images in their new place with --dataset. Received: no {path}"
         )
-    dataset = path or config["dataset"]
-    data_dir = data_dir or config["data_dir"]
-    dataset = load_dataset(dataset, data_dir, image_shape, layout=config.get("layout"))
+    dataset = load_dataset(
+        path or config["dataset"],
+        data_dir or config["data_dir"],
+        image_shape,
+        layout=config.get("layout"),
+    )
     return make_split(dataset, config["protocol"], config["normal"], config["seed"])

@@ -1,40 +1,45 @@
 """Equation (8): the anomaly score, and the threshold that turns it into a label."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from ede_keras.errors import InputError
 
-# What an image gets whose score is no number (NaN pixels, overflow): broken, so anomalous.
+# The score of an image whose score is not finite (NaN pixels, overflow): broken, so anomalous.
 HIGHEST_SCORE = float(np.finfo("float32").max)
-LEAST_TRUST = 1e-3
+LEAST_RELIABILITY = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class AnomalyScore(keras.layers.Layer):
     """Equation (8), A(x) = Σ ω_k t_k over the terms t_k of an image, and Algorithm 2's decision.
 
-    Terms of different kinds can be put on one scale first: `fit` sets m_k and s_k of
-    A(x) = Σ ω_k (t_k − m_k) / s_k. Until then m_k is 0 and s_k is 1.
+    Terms of different kinds can be brought to one scale: `adapt` sets m_k and s_k of
+    A(x) = Σ ω_k (t_k − m_k) / s_k. Before that m_k is 0 and s_k is 1.
 
-    The threshold φ is a weight, so it is saved and exported with the model, as m and s are. It
-    is +inf until it is set: nothing is anomalous before the model has seen what is normal.
+    The threshold φ is a weight, so it is saved and exported with the model, and so are m and s.
+    It is +inf until it is set: before calibration no image is labelled anomalous.
 
     Args:
-        weights: One number ω_k per term.
+        weights: ω_k of each term, by name.
 
     Call arguments:
-        terms: One `(n,)` tensor per weight.
+        terms: A float32 tensor `(n,)` for each weight, by the same names.
 
     Returns:
         `score`, float32 `(n,)`, finite, higher for more anomalous; and `label`, int32 `(n,)`, 1
         where the score is above the threshold.
+
+    Reference: Section 3.3.4, Equation (8) and Algorithm 2.
     """
 
-    def __init__(self, weights, **kwargs):
+    def __init__(self, weights: Mapping[str, float], **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.term_weights = tuple(weights)
+        self.term_weights = dict(weights)
         n = len(self.term_weights)
 
         def add(name, shape, value):
@@ -46,42 +51,55 @@ class AnomalyScore(keras.layers.Layer):
         self.threshold = add("threshold", (), np.inf)
         self.built = True
 
-    def fit(self, terms, trust):
-        """Sets the terms' scale from held-out normal images.
+    def adapt(self, terms: Mapping[str, np.ndarray], reliability: Mapping[str, float]) -> None:
+        """Sets each term's center and scale from held-out normal images.
 
-        m_k is their mean and s_k their standard deviation.
+        m_k is the mean and s_k the standard deviation, divided by the term's reliability.
 
         Args:
-            terms: One array `(n,)` per weight.
-            trust: A number from 0 to 1 per weight; the term counts so much less.
+            terms: Arrays `(n,)` by name.
+            reliability: From 0 to 1 by name; a term counts for so much less. 1 if not named.
         """
-        terms = np.stack(terms).astype("float64")
-        deviation = terms.std(axis=1)
-        # A term that is the same for all normal images has no unit of its own.
+        values = np.stack(self._in_order(terms)).astype("float64")
+        deviation = values.std(axis=1)
+        # A term that is equal for all normal images has no scale of its own.
         deviation = np.where(deviation > 0, deviation, 1.0)
-        self.center.assign(terms.mean(axis=1))
-        self.scale.assign(deviation / np.maximum(trust, LEAST_TRUST))
+        factors = np.array([reliability.get(name, 1.0) for name in self.term_weights])
+        self.center.assign(values.mean(axis=1))
+        self.scale.assign(deviation / np.maximum(factors, LEAST_RELIABILITY))
 
-    def call(self, terms):
-        terms = [(t - self.center[k]) / self.scale[k] for k, t in enumerate(terms)]
-        score = sum(weight * term for weight, term in zip(self.term_weights, terms, strict=True))
+    def _in_order(self, terms):
+        """The terms in the order of the weights."""
+        if set(terms) != set(self.term_weights):
+            raise InputError(
+                f"Expected the terms {', '.join(self.term_weights)}. Received: {', '.join(terms)}"
+            )
+        return [terms[name] for name in self.term_weights]
+
+    def call(self, terms: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The score and the label of each image."""
+        scaled = [(t - self.center[k]) / self.scale[k] for k, t in enumerate(self._in_order(terms))]
+        score = sum(w * t for w, t in zip(self.term_weights.values(), scaled, strict=True))
         score = ops.where(ops.isfinite(score), score, HIGHEST_SCORE)
         return score, ops.cast(score > self.threshold, "int32")
 
     def compute_output_shape(self, terms_shape):
-        return terms_shape[0], terms_shape[0]
+        """`(n,)` twice."""
+        shape = next(iter(terms_shape.values()))
+        return shape, shape
 
-    def get_config(self):
-        return {**super().get_config(), "weights": list(self.term_weights)}
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "weights": self.term_weights}
 
 
-def normal_quantile(scores, contamination):
-    """The threshold that at most a fraction `contamination` of these normal scores exceeds.
+def normal_quantile(scores: Sequence[float] | np.ndarray, contamination: float) -> float:
+    """The threshold that at most a share `contamination` of these normal scores exceeds.
 
     Args:
         scores: Scores of held-out normal images, `(n,)`, n at least 1.
-        contamination: Share of normal images, in [0, 1), that may be called anomalous; with 0 the
-            threshold is the highest score.
+        contamination: Share of normal images, in [0, 1), that may be labelled anomalous; with 0
+            the threshold is the highest score.
 
     Returns:
         A float, always one of the scores.

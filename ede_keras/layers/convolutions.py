@@ -1,4 +1,4 @@
-"""Convolutions that TensorFlow computes slowly on a CPU, in other forms of the same sums."""
+"""Convolutions that TensorFlow computes slowly on a CPU, as equal but faster sums."""
 
 import keras
 import tensorflow as tf
@@ -6,28 +6,31 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` whose kernel is as large as the map, which becomes a single pixel: a
-    product of matrices."""
+    """`keras.layers.Conv2D` with a kernel as large as the map: one product of matrices."""
 
     def convolution_op(self, inputs, kernel):
+        """The convolution as `(n, 1, 1, filters)`."""
         weights = tf.reshape(kernel, (-1, self.filters))
         return tf.matmul(tf.reshape(inputs, (-1, weights.shape[0])), weights)[:, None, None]
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose` without activation, either of a single pixel, which becomes
-    as large as the kernel, or with kernel 4, stride 2 and padding "same", to few channels."""
+    """`keras.layers.Conv2DTranspose` without activation, for two cases only.
+
+    Either a single pixel becomes a map as large as the kernel (padding "valid"), or kernel 4,
+    stride 2 and padding "same" double the size, with few output channels.
+    """
 
     def call(self, inputs):
+        """The transposed convolution."""
         transpose = expand if self.padding == "valid" else double
         outputs = transpose(inputs, tf.convert_to_tensor(self.kernel))
         return outputs + self.bias if self.use_bias else outputs
 
 
 def expand(y, kernel):
-    """The transposed convolution of `(n, 1, 1, f)` with a kernel `(h, w, c, f)`, to
-    `(n, h, w, c)`."""
+    """Transposed convolution of `(n, 1, 1, f)` with a `(h, w, c, f)` kernel: `(n, h, w, c)`."""
     weights = tf.reshape(kernel, (-1, kernel.shape[-1]))
     outputs = tf.matmul(tf.reshape(y, (-1, weights.shape[1])), weights, transpose_b=True)
     return tf.reshape(outputs, (-1, *kernel.shape[:-1]))
@@ -35,12 +38,13 @@ def expand(y, kernel):
 
 @tf.custom_gradient
 def double(y, kernel):
-    """The transposed convolution of `(n, h, w, f)` with a kernel `(4, 4, c, f)`, stride 2, to
-    `(n, 2h, 2w, c)`.
+    """Transposed convolution of `(n, h, w, f)` with a `(4, 4, c, f)` kernel at stride 2.
 
-    Four times as many channels at stride 1, of which each four make 2 x 2 pixels: Shi et al.,
-    "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
-    neural network" (CVPR 2016).
+    Returns `(n, 2h, 2w, c)`. It computes four times as many channels at stride 1, each four of
+    which make 2 x 2 pixels.
+
+    Reference: Shi et al., "Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network", CVPR 2016.
     """
     _, _, channels, filters = kernel.shape
     # Row 2i + r of the output is made of rows i - 1, i and i + 1, by rows 4 + r, 2 + r and r of

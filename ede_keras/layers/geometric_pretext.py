@@ -1,6 +1,7 @@
-"""The geometric pretext: E1 sees an image moved in one of K known ways, a head tells which."""
+"""The geometric pretext: E1 sees an image moved in one of K known ways, a head names which."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,20 +9,21 @@ import tensorflow as tf
 from keras import ops
 
 from ede_keras.errors import InputError
-from ede_keras.layers.memory_bank import NearestNormal
+from ede_keras.layers.memory_bank import MemoryBank
+from ede_keras.layers.pretext import Pretext, TrainingViews
 
-# How far an image is shifted, of its size.
+# How far an image is shifted, as a share of its size.
 SHIFT = 1 / 4
-# A head that must not be certain of its answer keeps telling degrees of it, in the score too.
+# Label smoothing keeps the head from being certain, so its likelihood still grades images.
 LABEL_SMOOTHING = 0.1
 
 
-def _turn(images):
+def _rotate(images):
     return [np.rot90(image, turns) for image in images for turns in range(4)]
 
 
-def _shifts(image):
-    """Unmoved, to the right, to the left and up; what comes in from outside is mirrored."""
+def _shift(image):
+    """Unmoved, to the right, to the left and up; the margin is filled by reflection."""
     size = len(image)
     by = round(SHIFT * size)
     padded = np.pad(image, ((by, by), (by, by), (0, 0)), mode="symmetric")
@@ -29,123 +31,143 @@ def _shifts(image):
     return [padded[top : top + size, left : left + size] for top, left in corners]
 
 
-def _colours(image):
-    """The channels exchanged in a ring, and the green one in place of all."""
+def _recolour(image):
+    """The channels rotated, and the green channel in place of all three."""
     return [image[..., [1, 2, 0]], image[..., [1, 1, 1]]]
 
 
-# What the terms weigh in the score: the views' negative log-likelihood, and the distance of their
-# latent vectors and of their pooled hidden maps to the nearest normal ones. On grey images any
-# weights do alike; on photographs the distances say less.
-VIEW_WEIGHTS = {"pretext": 3.0, "latent_distance": 1.0, "feature_distance": 1.0}
-# What the terms of Equation (8) weigh beside them.
-WEIGHT_BESIDE_VIEWS = 0.25
-
-# Each makes of a square image `(size, size, channels)` its K views; the first is the image itself.
+# Each maps a square image `(size, size, channels)` to its K views; the first is the image itself.
 TRANSFORMATIONS = {
-    "rotations": lambda image: _turn([image]),
-    "rotations_and_shifts": lambda image: _turn(_shifts(image)),
-    "rotations_shifts_and_colours": lambda image: _turn(_shifts(image) + _colours(image)),
+    "rotations": lambda image: _rotate([image]),
+    "rotations_and_shifts": lambda image: _rotate(_shift(image)),
+    "rotations_shifts_and_colours": lambda image: _rotate(_shift(image) + _recolour(image)),
 }
 
 
-@keras.saving.register_keras_serializable(package="ede_keras")
-class GeometricPretext(keras.layers.Layer):
-    """K views of an image, a linear head that names a view by what E1 makes of it, and its score.
+def check_transformations(name: str, channels: int) -> None:
+    """Raises an `InputError` unless these transformations exist for images of these channels."""
+    if name not in TRANSFORMATIONS:
+        raise InputError(
+            f"`pretext` must be one of none, {', '.join(TRANSFORMATIONS)}. "
+            f"Received: pretext={name!r}"
+        )
+    if "colours" in name and channels != 3:
+        raise InputError(f"pretext={name!r} needs images of 3 channels. Received: {channels}")
 
-    The head's cross-entropy is a loss beside Equations (1) and (2). Its log-likelihood is a term
-    of the score, for a network that has seen normal images alone tells their views better than
-    those of others; two more are how far E1's codes of the views lie from normal ones.
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class GeometricPretext(Pretext):
+    """K views of an image, and a linear head that names a view from E1's features of it.
+
+    The head's cross-entropy is a loss beside Equations (1) and (2). Its negative log-likelihood is
+    a term of the score: a network trained on normal images alone names their views better than
+    those of other images. Two more terms measure how far E1's codes of the views lie from those of
+    normal images.
 
     Args:
         transformations: One of `TRANSFORMATIONS`: "rotations", by 0, 90, 180 and 270 degrees,
             K = 4; "rotations_and_shifts", each of these unmoved and shifted by a quarter of the
             image in three directions, K = 16; "rotations_shifts_and_colours", these and the
-            rotations with exchanged and with equal channels, of colour images alone, K = 24.
+            rotations with exchanged and with equal channels, K = 24, for colour images.
         image_shape: `(size, size, channels)` of the images.
-        memory_size: Normal images whose codes are remembered.
+        memory_size: Number of normal images whose codes are kept.
+        views_per_step: Views of each image that the head names in a training step. The EDEs
+            restore the image from the first.
 
-    Call arguments:
-        z: `(n · K, d)`: the latent vectors of all views of n images.
-        features: `(n · K, ...)`: E1's last hidden maps of them.
-
-    Returns:
-        `(terms, codes)`: the terms of the score by name (`VIEW_WEIGHTS`), float32 `(n,)`, means
-        over the views; and what `remember` learns from, a dict of `(n, K, d)` tensors.
+    Raises:
+        InputError: Unknown transformations, or colours asked of grey images.
 
     Reference: Golan and El-Yaniv, "Deep anomaly detection using geometric transformations",
-    NeurIPS 2018. It is no part of Jia and Liu's method.
+    NeurIPS 2018. It is not part of Jia and Liu's method.
     """
 
-    def __init__(self, transformations, image_shape, memory_size, **kwargs):
+    uses_features = True
+    # On grey images any weights do equally well; on photographs the distances tell less.
+    term_weights = {"pretext": 3.0, "latent_distance": 1.0, "feature_distance": 1.0}  # noqa: RUF012
+    equation8_weight = 0.25
+
+    def __init__(
+        self,
+        transformations: str,
+        image_shape: tuple[int, int, int],
+        memory_size: int = 4096,
+        views_per_step: int = 1,
+        **kwargs: Any,
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        if transformations not in TRANSFORMATIONS:
-            raise InputError(
-                f"`pretext` must be one of none, {', '.join(TRANSFORMATIONS)}. "
-                f"Received: pretext={transformations!r}"
-            )
-        if "colours" in transformations and image_shape[-1] != 3:
-            raise InputError(
-                f"pretext={transformations!r} needs images of 3 channels. "
-                f"Received: {image_shape[-1]}"
-            )
+        check_transformations(transformations, image_shape[-1])
         self.transformations = transformations
         self.image_shape = tuple(image_shape)
         self.memory_size = memory_size
+        self.views_per_step = views_per_step
         values = np.arange(math.prod(image_shape), dtype="int32").reshape(image_shape)
         views = TRANSFORMATIONS[transformations](values)
-        # A view is a choice of an image's values, so one gather makes any of them.
+        # A view is a permutation or choice of an image's values, so one gather makes any view.
         self.table = np.stack([view.reshape(-1) for view in views])
         self.head = keras.layers.Dense(len(views), dtype=self.dtype_policy, name="head")
-        self.latent_density = NearestNormal(memory_size, name="latent_density")
-        self.feature_density = NearestNormal(memory_size, name="feature_density")
+        # The names of these two attributes are part of saved files.
+        self.latent_density = MemoryBank(memory_size, name="latent_density")
+        self.feature_density = MemoryBank(memory_size, name="feature_density")
 
     @property
-    def n_views(self):
+    def n_views(self) -> int:
         """K."""
         return len(self.table)
 
     def build(self, z_shape, features_shape):
+        """Creates the weights for latent vectors and features of these shapes."""
         self.head.build((None, math.prod(features_shape[1:])))
         self.latent_density.build((None, self.n_views, z_shape[-1]))
         self.feature_density.build((None, self.n_views, features_shape[-1]))
 
-    def deal(self, n_each, n, began):
-        """Which views, int32 `(n_each, n)`, each of n images is seen in: all in turn, evenly.
+    def views(self, x: Any, step: Any) -> TrainingViews:
+        """`views_per_step` views of each image; `target` holds the views' numbers, 0 to K − 1."""
+        which = self.assign_views(self.views_per_step, ops.shape(x)[0], step)
+        first = self.make_views(x, which[0])
+        target = ops.reshape(which, (-1,))
+        if self.views_per_step == 1:
+            return TrainingViews(first, target=target)
+        images = ops.tile(x, (self.views_per_step - 1, 1, 1, 1))
+        more = self.make_views(images, ops.reshape(which[1:], (-1,)))
+        return TrainingViews(first, more, target)
+
+    def assign_views(self, n_each: int, n: Any, start: Any) -> Any:
+        """The numbers of the views of n images, int32 `(n_each, n)`: all K in turn.
 
         Args:
-            n_each: Views of an image.
-            n: Images.
-            began: Where the turn begins, a number from 0 on.
+            n_each: Views of each image.
+            n: Number of images.
+            start: Number of the first view, modulo K.
         """
-        which = ops.arange(n_each)[:, None] + ops.arange(n) + ops.cast(began, "int32")
+        which = ops.arange(n_each)[:, None] + ops.arange(n) + ops.cast(start, "int32")
         return which % self.n_views
 
-    def view(self, images, which):
-        """View `which[i]`, an int32 `(n,)` from 0 to K − 1, of image i, `(n, size, size, c)`."""
+    def make_views(self, images: Any, which: Any) -> Any:
+        """View number `which[i]`, from 0 to K − 1, of each image i, `(n, size, size, c)`."""
         values = tf.reshape(images, (-1, math.prod(self.image_shape)))
         moved = tf.gather(values, tf.gather(self.table, which), batch_dims=1)
         return tf.reshape(moved, tf.shape(images))
 
-    def all_views(self, images):
-        """All views of every image, `(n · K, size, size, c)`, those of an image in a row."""
-        values = ops.reshape(images, (-1, math.prod(self.image_shape)))
+    def score_views(self, x: Any) -> Any:
+        """All K views of every image, `(n · K, size, size, c)`, those of an image in a row."""
+        values = ops.reshape(x, (-1, math.prod(self.image_shape)))
         return ops.reshape(ops.take(values, self.table, axis=1), (-1, *self.image_shape))
 
-    def name_views(self, features):
-        """log p(view | features), float32 `(n, K)`, of hidden maps `(n, ...)`."""
+    def log_probabilities(self, features: Any) -> Any:
+        """Log p(view | features), float32 `(n, K)`, for hidden maps `(n, ...)`."""
         flat = ops.reshape(features, (-1, math.prod(features.shape[1:])))
         return ops.log_softmax(self.head(flat))
 
-    def loss(self, features, which):
-        """The head's cross-entropy with label smoothing, a scalar, for views `which[i]`."""
-        target = ops.one_hot(which, self.n_views) * (1 - LABEL_SMOOTHING)
-        target = target + LABEL_SMOOTHING / self.n_views
-        return -ops.mean(ops.sum(target * self.name_views(features), axis=-1))
+    def loss(self, features: Any, target: Any) -> Any:
+        """The head's cross-entropy with label smoothing, a scalar, for views `target[i]`."""
+        smooth = ops.one_hot(target, self.n_views) * (1 - LABEL_SMOOTHING)
+        smooth = smooth + LABEL_SMOOTHING / self.n_views
+        return -ops.mean(ops.sum(smooth * self.log_probabilities(features), axis=-1))
 
-    def call(self, z, features):
+    def terms(self, z: Any, features: Any) -> tuple[dict, dict]:
+        """The score's terms, means over the K views, and the codes that `adapt` keeps."""
         k = self.n_views
-        log_p = ops.reshape(self.name_views(features), (-1, k, k))
+        log_p = ops.reshape(self.log_probabilities(features), (-1, k, k))
         pooled = ops.mean(features, axis=(1, 2))
         codes = {
             "latent": ops.reshape(z, (-1, k, z.shape[-1])),
@@ -159,25 +181,26 @@ class GeometricPretext(keras.layers.Layer):
         }
         return terms, codes
 
-    def remember(self, codes):
-        """Learns what codes are normal: a dict of arrays such as the call returns."""
-        self.latent_density.fit(codes["latent"])
-        self.feature_density.fit(codes["features"])
+    def adapt(self, codes: dict[str, np.ndarray]) -> None:
+        """Fills both memory banks with codes of normal images, as the call returns them."""
+        self.latent_density.adapt(codes["latent"])
+        self.feature_density.adapt(codes["features"])
 
-    def trust(self, terms):
-        """How far each term can be trusted, 0 to 1, by its values on held-out normal images.
+    def reliability(self, terms: dict[str, np.ndarray]) -> dict[str, float]:
+        """How far the head's term can be relied on, from its values on held-out normal images.
 
-        A view that looks like another (a ring, turned) cannot be named: the pretext's term counts
-        less if the head takes away less than half of the uncertainty about the K views.
+        A view that looks like another cannot be named, for instance of a ring. The term counts
+        less if the head resolves less than half of the uncertainty about the K views.
         """
         skill = 1 - float(terms["pretext"].mean()) / math.log(self.n_views)
-        trust = min(max(2 * skill, 0.0), 1.0)
-        return [trust if name == "pretext" else 1.0 for name in terms]
+        return {"pretext": min(max(2 * skill, 0.0), 1.0)}
 
-    def get_config(self):
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
         return {
             **super().get_config(),
             "transformations": self.transformations,
             "image_shape": list(self.image_shape),
             "memory_size": self.memory_size,
+            "views_per_step": self.views_per_step,
         }

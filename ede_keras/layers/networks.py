@@ -1,4 +1,7 @@
-"""The four networks of Figure 3 and the layers that lead an image into and out of them."""
+"""The networks of Figure 3, and the layers before and after them that scale and resize images."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,16 +11,17 @@ from ede_keras.layers import convolutions
 
 HALVING = {"kernel_size": 4, "strides": 2, "padding": "same"}
 LEAKY_SLOPE = 0.2
-# Keras' own default (0.99) needs some hundred steps to forget the initial statistics; a small
-# class has one or two steps an epoch.
+# Keras' default (0.99) needs hundreds of steps to forget the initial statistics; a small class has
+# one or two steps an epoch.
 BATCH_NORM_MOMENTUM = 0.9
 
 
-def _check_sizes(image_size, channels):
+def check_sizes(image_size: int, channels: int) -> None:
+    """Raises an `InputError` for images that the networks of Figure 3 cannot take."""
     if image_size < 16 or image_size % 8:
         raise InputError(
-            "`image_size` must be a multiple of 8, 16 at the least, because each network halves "
-            f"or doubles it three times. Received: image_size={image_size}"
+            "`image_size` must be a multiple of 8 and at least 16, because each network halves or "
+            f"doubles it three times. Received: image_size={image_size}"
         )
     if channels not in (1, 3):
         raise InputError(
@@ -28,7 +32,7 @@ def _check_sizes(image_size, channels):
 def _block(x, convolution, normalize=True, name=None):
     x = convolution(x)
     if normalize:
-        # Devices that share a batch share its statistics, or each would score in its own way.
+        # Devices that share a batch must share its statistics.
         shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
         norm = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=shared)
         x = norm(x)
@@ -39,11 +43,13 @@ def _tanh(x):
     return keras.layers.Activation("tanh")(x)
 
 
-def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder"):
-    """Builds an encoder, E1 or E2: image to latent vector (Figure 3A).
+def build_encoder(
+    image_size: int, channels: int, latent_dim: int, base_width: int = 32, name: str = "encoder"
+) -> keras.Model:
+    """Builds an encoder, E1 or E2: from image to latent vector (Figure 3A).
 
-    Three convolutions of stride 2 (the second and third with batch normalization), then one as
-    large as what is left of the image, which ends in tanh.
+    Three convolutions of stride 2, the second and third with batch normalization, then one with a
+    kernel as large as the remaining map, followed by tanh.
 
     Args:
         image_size: Height and width of the square image, a multiple of 8 from 16 up.
@@ -59,7 +65,7 @@ def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder
 
     Reference: Section 3.2 and Figure 3.
     """
-    _check_sizes(image_size, channels)
+    check_sizes(image_size, channels)
     images = keras.Input((image_size, image_size, channels), name="images")
     x = _block(images, keras.layers.Conv2D(base_width, **HALVING), normalize=False)
     # No bias before a batch normalization, which subtracts it again.
@@ -69,14 +75,16 @@ def build_encoder(image_size, channels, latent_dim, base_width=32, name="encoder
     return keras.Model(inputs=images, outputs=_tanh(x), name=name)
 
 
-def build_decoder(image_size, channels, latent_dim, base_width=32, name="decoder"):
-    """Builds a decoder, D1 or D2: latent vector to image (Figure 3B), the encoder mirrored.
+def build_decoder(
+    image_size: int, channels: int, latent_dim: int, base_width: int = 32, name: str = "decoder"
+) -> keras.Model:
+    """Builds a decoder, D1 or D2: from latent vector to image (Figure 3B), the encoder mirrored.
 
     Args:
         image_size: Height and width of the square image, a multiple of 8 from 16 up.
         channels: 1 or 3.
         latent_dim: Length of the latent vector.
-        base_width: A quarter of the filters of the first transposed convolution.
+        base_width: Filters of the last hidden layer; the ones before have 2 and 4 times as many.
         name: Name of the model.
 
     Returns:
@@ -85,7 +93,7 @@ def build_decoder(image_size, channels, latent_dim, base_width=32, name="decoder
 
     Reference: Section 3.2 and Figure 3.
     """
-    _check_sizes(image_size, channels)
+    check_sizes(image_size, channels)
     latents = keras.Input((latent_dim,), name="latents")
     x = keras.layers.Reshape((1, 1, latent_dim))(latents)
     whole = convolutions.Conv2DTranspose(4 * base_width, image_size // 8, use_bias=False)
@@ -96,12 +104,28 @@ def build_decoder(image_size, channels, latent_dim, base_width=32, name="decoder
     return keras.Model(inputs=latents, outputs=_tanh(x), name=name)
 
 
-def build_preprocessor(image_shape, image_size):
-    """Builds the way in: raw pixels of the data's own size to the networks' range and size.
+def find_features(encoder: Any) -> Any:
+    """The output of an encoder's layer "features", its last hidden map `(n, h, w, filters)`.
+
+    Raises:
+        InputError: The encoder has no such layer.
+    """
+    try:
+        return encoder.get_layer("features").output
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            "The pretext reads E1's last hidden map: `encoder1` must be a functional keras.Model "
+            'with a layer named "features". Give that name to a layer, or use pretext="none". '
+            f"Received: {error}"
+        ) from error
+
+
+def build_preprocessor(image_shape: Sequence[int], image_size: int) -> keras.Model:
+    """Builds the preprocessing: from raw pixels at their own size to the networks' input.
 
     Args:
         image_shape: `(height, width, channels)` of the images.
-        image_size: Height and width that the networks take.
+        image_size: Height and width of the networks' input.
 
     Returns:
         A `keras.Model` from `(n, *image_shape)` in 0 to 255 to
@@ -110,16 +134,16 @@ def build_preprocessor(image_shape, image_size):
     height, width, _ = image_shape
     images = keras.Input(image_shape, name="images")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-    # Bilinear resizing alone reads four pixels and would skip the others of a large image;
-    # antialiased resizing does not compile under XLA, a mean of whole pixels does.
+    # Bilinear resizing reads only four pixels for each new one and would skip most of a large
+    # image. Antialiased resizing does not compile under XLA, but an average over pixels does.
     pool = (max(height // image_size, 1), max(width // image_size, 1))
     if pool != (1, 1):
         x = keras.layers.AveragePooling2D(pool)(x)
     return keras.Model(images, resize(x, (image_size, image_size)), name="preprocessor")
 
 
-def resize(images, size):
-    """Resizes `(n, h, w, c)` images to `(n, *size, c)`, bilinear; nothing to do is no layer."""
+def resize(images: Any, size: Sequence[int]) -> Any:
+    """Bilinear resizing of `(n, h, w, c)` images to `(n, *size, c)`, if they are not so already."""
     if tuple(images.shape[1:3]) == tuple(size):
         return images
     return keras.layers.Resizing(*size, interpolation="bilinear")(images)

@@ -1,59 +1,190 @@
-"""What the arguments of `EDE` may be."""
+"""The arguments of `EDE` and of its training, each said once: type, default, range and meaning.
 
-import math
+Checks, saved configs, the flags of `ede-train` and docs/pages/settings.md are made from the fields
+of the two dataclasses. A new argument is one field here and the line that uses it.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from ede_keras.errors import InputError
-from ede_keras.layers.geometric_pretext import TRANSFORMATIONS
-from ede_keras.models import losses, schedules
-from ede_keras.models.trainer import PHASE2_UPDATES, UPDATES
-from ede_keras.utils.validation import check_choice, check_range
+from ede_keras.layers.geometric_pretext import TRANSFORMATIONS, check_transformations
+from ede_keras.layers.networks import check_sizes
+from ede_keras.layers.pretext import Pretext
+from ede_keras.models.losses import NORMS
+from ede_keras.models.schedules import SCHEDULES
+from ede_keras.utils.arguments import Arguments, Range, argument
 
+UPDATES = ("joint", "alternate")
+PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
 PRETEXTS = ("none", *TRANSFORMATIONS)
-CHOICES = {
-    "norm": losses.NORMS,
-    "schedule": schedules.SCHEDULES,
-    "update": UPDATES,
-    "phase2_updates": PHASE2_UPDATES,
-    "score": SCORES,
-    "pretext": PRETEXTS,
-}
-# The least that arguments may be; none may be infinite.
-LEAST = {
-    "latent_dim": 1,
-    "base_width": 1,
-    "image_weight": 0,
-    "latent_weight": 0,
-    "pretext_weight": 0,
-    "pretext_views": 1,
-    "memory_size": 1,
-}
 
 
-def to_shape(image_shape):
-    """`(height, width, channels)` as a list of integers; raises an `InputError` if it is none."""
-    image_shape = [int(side) for side in image_shape]
-    if len(image_shape) != 3 or min(image_shape) < 1:
+def _is_colour(image_shape):
+    return image_shape[-1] == 3
+
+
+def _by_colour(grey, colour):
+    """Keyword arguments of `argument` for a default that differs for grey and colour images."""
+    text = f"{grey} for grey, {colour} for colour images"
+    return {"by_shape": lambda s: colour if _is_colour(s) else grey, "default_text": text}
+
+
+def check_shape(image_shape: Sequence[int]) -> list[int]:
+    """`(height, width, channels)` as a list of integers; an `InputError` if it is invalid."""
+    shape = [int(side) for side in image_shape]
+    if len(shape) != 3 or min(shape) < 1:
         raise InputError(
-            "`image_shape` must be (height, width, channels). "
-            f"Received: image_shape={tuple(image_shape)}"
+            f"`image_shape` must be (height, width, channels). Received: image_shape={tuple(shape)}"
         )
-    return image_shape
+    return shape
 
 
-def check(config):
-    """Raises an `InputError` that names the first argument which is none that `EDE` can use.
+def constructor_signature(constructor: Callable) -> inspect.Signature:
+    """The signature of `EDE.__init__` with the fields of `EDEArguments`, for `help` and editors."""
+    signature = inspect.signature(constructor)
+    image_shape, *others = list(signature.parameters.values())[1:-1]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    fields = [p.replace(kind=keyword) for p in inspect.signature(EDEArguments).parameters.values()]
+    return signature.replace(parameters=[image_shape, *fields, *others])
 
-    Args:
-        config: All of its arguments but the name, a dict.
+
+_SHARE = Range(least=0, most=1)
+_COUNT = Range(least=1)
+_WEIGHT = Range(least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class EDEArguments(Arguments):
+    """The arguments of `EDE` beside `image_shape`, own networks and `name`.
+
+    The defaults are those of recipe "default". None means a default that depends on the images.
     """
-    for argument, allowed in CHOICES.items():
-        check_choice(argument, config[argument], allowed)
-    for argument in ("phase_floor", "omega1"):
-        value = config[argument]
-        check_range(argument, 0 <= value <= 1, value, "from 0 to 1")
-    value = config["contamination"]
-    check_range("contamination", 0 <= value < 1, value, "at least 0, below 1")
-    for argument, least in LEAST.items():
-        value = config[argument]
-        check_range(argument, least <= value < math.inf, value, f"at least {least}, finite")
+
+    @classmethod
+    def resolve(cls, image_shape: Sequence[int], **given: Any) -> Self:
+        """All arguments for images of a shape; what is None or not given gets its default.
+
+        Raises:
+            InputError: An argument is unknown, out of range, or does not suit the images.
+        """
+        arguments = super().resolve(image_shape, **given)
+        assert arguments.image_size is not None  # the default by shape
+        check_sizes(arguments.image_size, image_shape[-1])
+        if isinstance(arguments.pretext, str) and arguments.pretext != "none":
+            check_transformations(arguments.pretext, image_shape[-1])
+        return arguments
+
+    latent_dim: int = argument(64, "Length of the latent vectors.", within=_COUNT)
+    image_size: int | None = argument(
+        None,
+        "Height and width the networks work at, a multiple of 8; images are resized to it.",
+        within=Range(least=16),
+        by_shape=lambda shape: 16 if max(shape[:2]) <= 16 else 32,
+        default_text="16 for images of up to 16 pixels, 32 for larger ones",
+    )
+    base_width: int | None = argument(
+        None, "Filters of an encoder's first convolution.", within=_COUNT, **_by_colour(16, 32)
+    )
+    image_weight: float = argument(
+        50.0, "α of Equations (1) to (3), the weight of the image term.", within=_WEIGHT
+    )
+    latent_weight: float = argument(
+        1.0, "β of Equations (1) to (3), the weight of the latent term.", within=_WEIGHT
+    )
+    norm: str = argument(
+        "l2", "The distance d: mean absolute (l1) or mean squared (l2) difference.", choices=NORMS
+    )
+    schedule: str = argument(
+        "floored_inverse_epoch",
+        "w(n), the weight of phase 1 at epoch n in Equations (6) and (7): inverse_epoch is 1/n as "
+        "printed, floored_inverse_epoch is max(1/n, phase_floor).",
+        choices=SCHEDULES,
+    )
+    phase_floor: float = argument(
+        0.8, "The least weight of phase 1, for the floored schedule.", within=_SHARE
+    )
+    update: str = argument(
+        "joint",
+        "joint computes both EDEs' gradients from one forward pass, as Algorithm 1 is printed; "
+        "alternate updates EDE1, then EDE2 from a fresh forward pass.",
+        choices=UPDATES,
+    )
+    phase2_updates: str = argument(
+        "decoders",
+        "What the phase-2 losses update: all, each EDE's encoders and decoder, as printed; "
+        "decoders, D1 and D2 alone; ede2, D1 and all of EDE2.",
+        choices=PHASE2_UPDATES,
+    )
+    fixed_latent_target: bool = argument(
+        True,
+        "Whether z is a constant in d(z, z_i), so that the latent term cannot shrink z. As "
+        "printed: false.",
+    )
+    score: str = argument(
+        "image",
+        "First term of Equation (8): latent, ‖z − z2‖, or image, ‖x − x2'‖.",
+        choices=SCORES,
+    )
+    omega1: float = argument(
+        0.9, "ω1 of Equation (8), the weight of the first term; ω2 is 1 − ω1.", within=_SHARE
+    )
+    pretext: str | Pretext | None = argument(  # noqa: RUF009  a field, as the others
+        None,
+        "What E1 sees of an image in training (GeometricPretext), or none. In a script also an "
+        "instance of Pretext.",
+        choices=PRETEXTS,
+        **_by_colour("rotations_and_shifts", "rotations_shifts_and_colours"),
+    )
+    pretext_weight: float = argument(
+        6.0, "λ, the weight of the pretext's loss, which is added to Equation (1).", within=_WEIGHT
+    )
+    pretext_views: int | None = argument(
+        None,
+        "Views of each image that the geometric pretext's head names in a step.",
+        within=_COUNT,
+        **_by_colour(4, 16),
+    )
+    memory_size: int = argument(
+        4096, "Normal images whose codes the pretext's terms keep, at most.", within=_COUNT
+    )
+    mirror: bool | None = argument(
+        None,
+        "Whether every other image of a training batch is mirrored left to right. Not for parts "
+        "that have a left and a right form.",
+        **_by_colour(False, True),
+    )
+    contamination: float = argument(
+        0.05,
+        "Share of held-out normal images that may score above the threshold.",
+        within=Range(least=0, below=1),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingArguments(Arguments):
+    """The arguments of a recipe that concern training; the defaults are recipe "default"'s."""
+
+    learning_rate: float = argument(
+        1e-3, "Adam's learning rate, for both EDEs.", within=Range(above=0)
+    )
+    beta_1: float = argument(
+        0.5, "Adam's decay rate of the first moment.", within=Range(least=0, below=1)
+    )
+    cosine_decay: bool | None = argument(
+        None,
+        "Whether the learning rate falls to 0 along half a cosine, epoch by epoch.",
+        **_by_colour(False, True),
+    )
+    batch_size: int | None = argument(
+        None, "Images in a batch.", within=_COUNT, **_by_colour(64, 16)
+    )
+    epochs: int = argument(8, "Number of epochs.", within=_COUNT)
+    min_steps: int = argument(
+        40,
+        "Least number of batches in an epoch: a small set is passed over several times.",
+        within=_COUNT,
+    )

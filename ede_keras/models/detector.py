@@ -1,67 +1,113 @@
-"""What one does with a trained model: calibrate it, score images, decide (Section 3.3.4)."""
+"""The scoring half of a model: calibrate it, score images, decide (Section 3.3.4)."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any, Self
 
 import keras
 import numpy as np
 
 from ede_keras.errors import InputError
-from ede_keras.layers.anomaly_score import normal_quantile
+from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
+from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
-from ede_keras.utils import pipeline, validation
+from ede_keras.models.detector_graph import DetectorGraph
+from ede_keras.utils import pipeline
+from ede_keras.utils.validation import check_images
 
 
 class AnomalyDetector(keras.Model):
-    """The scoring half of `EDE` and its variants.
+    """The scoring half of `EDE` and its variants: from images to `score`, `label`, `anomaly_map`.
 
-    A subclass is a functional model from images to `score`, `label` and `anomaly_map`. It has the
-    attributes `image_shape`, `image_size`, `contamination`, `memory_size`, the layers
-    `anomaly_score` and `views` (None without a pretext), of the functional graph's tensors
-    `_latents` and `_reconstruction`, and by name `_terms`, of the score, and `_codes`, which
-    `views` remembers; and an empty dict, `_predictors`.
+    A subclass builds a `DetectorGraph`, passes it to the constructor, and defines `score_weights`
+    and `get_config`. It has the attributes `image_shape`, `contamination` and `omega1` and, if
+    there is a pretext, `pretext` and `memory_size`.
+
+    Args:
+        graph: The tensors of the functional graph.
+        name: Name of the model.
     """
 
-    warned = False  # that there is no threshold yet
+    image_shape: list[int]
+    contamination: float
+    omega1: float
+    memory_size: int
+    pretext: Pretext | None = None
+    # Attributes that cannot be set once the model is built: losses and graph are made from them.
+    _fixed: tuple[str, ...] = ()
+    _warned = False  # that there is no threshold yet
+
+    def __init__(self, graph: DetectorGraph, name: str | None = None):
+        self.graph = graph
+        self._predictors: dict[str, Any] = {}
+        self.anomaly_score = AnomalyScore(self.score_weights, name="anomaly_score")
+        score, label = self.anomaly_score(graph.terms)
+        outputs = {"score": score, "label": label, "anomaly_map": graph.anomaly_map}
+        super().__init__(inputs=graph.images, outputs=outputs, name=name)
+        self._fixed = ("image_shape", "pretext", "anomaly_score", "graph", "threshold")
+
+    def __setattr__(self, name, value):
+        if name in self._fixed:
+            remedy = "call `set_threshold(value)`"
+            if name != "threshold":
+                remedy = f"build another one with `{name}=...`"
+            raise AttributeError(
+                f"`{name}` cannot be set on a built {type(self).__name__}, because its losses and "
+                f"its score are made from it: {remedy}. Received: {name}={value!r:.60}"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def score_weights(self) -> Mapping[str, float]:
+        """The weight of each term of the score, by name."""
+        raise NotImplementedError(f"{type(self).__name__} must define score_weights.")
+
+    @property
+    def equation8_weights(self) -> Mapping[str, float]:
+        """The weights of the terms of Equation (8), by name."""
+        return self.score_weights
 
     def call(self, inputs, training=None, mask=None):
-        # Batch statistics would make a score depend on its neighbours: inference mode, always.
+        """The outputs for a batch of images, always in inference mode."""
+        # Batch statistics would make a score depend on the other images of its batch.
         del training
         return super().call(inputs, training=False, mask=mask)
 
-    def predict(self, x, batch_size=None, *args, **kwargs):
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> dict:
         """`keras.Model.predict`; warns if the model is not calibrated.
 
         Args:
             x: Images `(n, *image_shape)`, any numeric dtype, 0 to 255; or a `tf.data.Dataset`. An
                 array on disk, `np.memmap`, is read batch by batch.
-            batch_size: Images in a batch. Defaults to 32, or of large images to as many as take
+            batch_size: Images in a batch. Defaults to 32, or for large images to as many as need
                 no more memory.
-            *args, **kwargs: As in `keras.Model.predict`.
+            *args: As in `keras.Model.predict`.
+            **kwargs: As in `keras.Model.predict`.
 
         Returns:
             A dict: `score`, float32 `(n,)`, finite, higher for more anomalous; `label`, int32
             `(n,)`, 1 where the score is above `threshold`; `anomaly_map`, float32 `(n, height,
             width)`, the mean absolute residual of every pixel, in the units of [-1, 1].
         """
-        validation.check_images(x, self.image_shape)
-        if np.isposinf(self.threshold) and not self.warned:
-            self.warned = True
+        check_images(x, self.image_shape)
+        if np.isposinf(self.threshold) and not self._warned:
+            self._warned = True
             warnings.warn(
                 "The model has no threshold yet, so every label is 0: call "
                 "`model.calibrate(normal_images)` or `model.set_threshold(value)`.",
                 stacklevel=2,
             )
-        batch_size = batch_size or self.count_at_once(32)
+        batch_size = batch_size or self.scale_batch_size(32)
         x = pipeline.stream(x, batch_size)
         return super().predict(x, batch_size, *args, **kwargs)
 
-    def export(self, *args, **kwargs):
+    def export(self, *args: Any, **kwargs: Any) -> None:
         """`keras.Model.export`; refuses a model that is not calibrated."""
         self.check_exportable()
         return super().export(*args, **kwargs)
 
-    def check_exportable(self):
-        """Raises an `InputError` for a model that is not calibrated: its labels mean nothing."""
+    def check_exportable(self) -> None:
+        """Raises an `InputError` for a model without a threshold: its labels mean nothing."""
         if np.isposinf(self.threshold):
             raise InputError(
                 "Expected a model with a threshold: call `model.calibrate(normal_images)` or "
@@ -69,73 +115,86 @@ class AnomalyDetector(keras.Model):
             )
 
     @property
-    def relative_size(self):
-        """How much more the networks see of an image than 32 x 32 pixels; 1 if it is less."""
-        return max(self.image_size / 32, 1) ** 2
+    def relative_size(self) -> float:
+        """The pixels that the networks see of an image, as a multiple of 32 x 32; at least 1."""
+        raise NotImplementedError(f"{type(self).__name__} must define relative_size.")
 
-    def count_at_once(self, n):
-        """How many images take as much memory as n of 32 x 32 pixels; at least 1."""
+    def scale_batch_size(self, n: int) -> int:
+        """The number of images that take as much memory as n of 32 x 32 pixels; at least 1."""
         return max(int(n / self.relative_size), 1)
 
-    def compute_terms(self, images, batch_size=256, verbose=0):
+    def compute_terms(self, images: Any, batch_size: int = 256, verbose: int = 0) -> dict:
         """The terms of the score of every image, by name.
 
         Args:
-            images: As `predict` takes them.
+            images: As in `predict`.
             batch_size: Images in a batch, fewer if they are large.
-            verbose: 1 shows how far it is, as in `predict`.
+            verbose: 1 shows a progress bar.
 
         Returns:
-            A dict of float32 arrays `(n,)`; `combine_terms` makes scores of them.
+            A dict of float32 arrays `(n,)`; `combine_terms` turns them into scores.
         """
         return self._terms_and_latents(images, batch_size, verbose)[0]
 
+    def compute_terms_and_maps(
+        self, images: Any, batch_size: int = 256, verbose: int = 0
+    ) -> tuple[dict, np.ndarray]:
+        """`compute_terms` and, from the same pass, the anomaly maps, float32 `(n, h, w)`."""
+        check_images(images, self.image_shape)
+        outputs = {"terms": self.graph.terms, "maps": self.graph.anomaly_map}
+        found = self._predict_inner("terms_and_maps", outputs, images, batch_size, verbose)
+        return {name: found["terms"][name] for name in self.graph.terms}, found["maps"]
+
     def _terms_and_latents(self, images, batch_size=256, verbose=0):
-        validation.check_images(images, self.image_shape)
-        outputs = {"terms": self._terms, "latents": self._latents}
+        check_images(images, self.image_shape)
+        outputs = {"terms": self.graph.terms, "latents": self.graph.latents}
         found = self._predict_inner("terms", outputs, images, batch_size, verbose)
-        terms = {name: found["terms"][name] for name in self._terms}  # Keras sorts them
+        terms = {name: found["terms"][name] for name in self.graph.terms}  # Keras sorts them
         return terms, found["latents"]
 
-    def combine_terms(self, terms):
-        """Equation (8) and Algorithm 2's decision on the terms that `compute_terms` gives.
+    def combine_terms(self, terms: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Equation (8) and Algorithm 2's decision on the terms that `compute_terms` returns.
 
         Returns:
-            `(scores, labels)`, float32 and int32 `(n,)`, as `predict` gives them; without the
-            maps, which a large set has no room for.
+            `(scores, labels)`, float32 and int32 `(n,)`, as in `predict`.
         """
-        score, label = self.anomaly_score([terms[name] for name in self._terms])
+        score, label = self.anomaly_score(terms)
         return np.asarray(score), np.asarray(label)
 
     def _predict_inner(self, part, outputs, images, batch_size, verbose=0):
-        """Tensors of the functional graph for every image; `part` is their name."""
+        """The values of some of the graph's tensors for every image; `part` names the choice."""
         if part not in self._predictors:
             model = keras.Model(inputs=self.inputs, outputs=outputs)
             model.compile(jit_compile=self.jit_compile)
-            # Kept, for each one is traced anew. The method alone: Keras would take the model
-            # itself for a layer and save it.
+            # Kept, because each new model is traced again. Only the method is kept: Keras would
+            # track the model itself as a layer and save it.
             self._predictors[part] = model.predict
-        batch_size = self.count_at_once(batch_size)
+        batch_size = self.scale_batch_size(batch_size)
         images = pipeline.stream(images, batch_size)
         return self._predictors[part](images, batch_size, verbose=verbose)
 
-    def redecide(self, held_out_terms, omega1=None, contamination=None):
+    def redecide(
+        self,
+        held_out_terms: Mapping[str, Any],
+        omega1: float | None = None,
+        contamination: float | None = None,
+    ) -> Self:
         """Builds the same detector with another decision, without training or images.
 
         Args:
-            held_out_terms: What `calibrate` returned.
+            held_out_terms: The return value of `calibrate`.
             omega1: ω1 of Equation (8); by default the model's.
             contamination: As in the constructor; by default the model's.
 
         Returns:
-            A new model with the same weights and a threshold of its own, not compiled.
+            A new model with the same weights and its own threshold, not compiled.
         """
         config = self.get_config()
         if omega1 is not None:
             if len(self.equation8_weights) == 1:
                 raise InputError(
-                    f"Equation (8) has one term in {type(self).__name__}, omega1 weighs two. "
-                    f"Received: omega1={omega1}"
+                    f"{type(self).__name__} has one term in Equation (8), so omega1 has no effect: "
+                    f"leave it out. Received: omega1={omega1}"
                 )
             config["omega1"] = omega1
         if contamination is not None:
@@ -147,42 +206,42 @@ class AnomalyDetector(keras.Model):
         )
         return model
 
-    def calibrate(self, train_normals, held_out=None, verbose=0):
-        """Learns from normal images what scores are common; needs no anomaly.
+    def calibrate(self, train_normals: Any, held_out: Any = None, verbose: int = 0) -> dict:
+        """Sets the threshold from the scores of normal images; needs no anomalies.
 
-        Sets the threshold, and before it, in a model with a pretext, the memory of normal codes
-        and the scale of the score's terms. It may be called again, for instance with the normal
-        images of another machine.
+        With a pretext it first fills the memory of normal codes and scales the terms of the score.
+        It can be called again, for instance with normal images from another camera.
 
         Args:
-            train_normals: Normal images `(n, *image_shape)`, 0 to 255, such as were trained on.
-            held_out: Normal images that were not trained on, on which scale and threshold are
-                set. Without it a fifth of `train_normals`, always the same one, is taken for it;
-                if the model was trained on that fifth, the threshold comes out low.
-            verbose: As in `compute_terms`.
+            train_normals: Normal images `(n, *image_shape)`, 0 to 255, for instance those that the
+                model was trained on.
+            held_out: Normal images that the model was not trained on, for the scale and the
+                threshold. Without it a fifth of `train_normals`, always the same one, is used; if
+                the model was trained on that fifth, the threshold is too low.
+            verbose: 1 shows progress bars.
 
         Returns:
-            The terms of the score of every held-out image, as `compute_terms` gives them.
+            The terms of the score of every held-out image, as in `compute_terms`.
         """
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
-        if self.views:
-            self._remember(train_normals, verbose)
+        if self.graph.codes:
+            self._adapt_pretext(train_normals, verbose)
         terms, latents = self._terms_and_latents(held_out, verbose=verbose)
-        if self.views:
-            self.anomaly_score.fit(list(terms.values()), self.views.trust(terms))
+        if self.pretext and self.pretext.term_weights:
+            self.anomaly_score.adapt(terms, self.pretext.reliability(terms))
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents)
         self.set_threshold(normal_quantile(scores, self.contamination))
         return terms
 
     def _set_aside(self, train_normals):
-        """The images without a fifth of them, and that fifth."""
-        validation.check_images(train_normals, self.image_shape)
+        """`(four fifths, one fifth)` of the images, always split the same way."""
+        check_images(train_normals, self.image_shape)
         if not hasattr(train_normals, "__array__"):
             raise InputError(
-                "`train_normals` must be an array to set a part of it aside; give one, or "
-                f"`held_out` images. Received: {type(train_normals).__name__}"
+                "`train_normals` must be an array, so that a part of it can be held out; give an "
+                f"array, or `held_out` images. Received: {type(train_normals).__name__}"
             )
         train_normals = np.asarray(train_normals)
         order = np.random.default_rng(0).permutation(len(train_normals))
@@ -190,45 +249,52 @@ class AnomalyDetector(keras.Model):
         aside[order[: max(len(order) // 5, 1)]] = True
         return train_normals[~aside], train_normals[aside]
 
-    def _remember(self, train_normals, verbose):
-        """Shows the pretext the codes of normal images, no more than it remembers."""
-        validation.check_images(train_normals, self.image_shape)
+    def _adapt_pretext(self, train_normals, verbose):
+        """Gives the pretext the codes of normal images, of `memory_size` at most."""
+        check_images(train_normals, self.image_shape)
         if hasattr(train_normals, "__array__"):
             train_normals = np.asarray(train_normals)
             order = np.random.default_rng(0).permutation(len(train_normals))
             chosen = np.sort(order[: self.memory_size])
             if len(chosen) < 2:
                 raise InputError(
-                    "Expected at least 2 normal images to remember, and others held out. "
+                    "Expected at least 2 normal images to learn from, and others held out. "
                     f"Received: {len(chosen)}"
                 )
             train_normals = pipeline.make_ordered_dataset(
-                train_normals, self.count_at_once(32), chosen
+                train_normals, self.scale_batch_size(32), chosen
             )
-        codes = self._predict_inner("codes", self._codes, train_normals, 32, verbose)
-        # Else training has diverged: `calibrate` says so of the held-out images.
-        if all(np.isfinite(part).all() for part in codes.values()):
-            self.views.remember(codes)
+        codes = self._predict_inner("codes", self.graph.codes, train_normals, 32, verbose)
+        # Codes that are not finite mean that training has diverged; `calibrate` warns of it.
+        if self.pretext and all(np.isfinite(part).all() for part in codes.values()):
+            self.pretext.adapt(codes)
 
-    def encode(self, images, batch_size=256):
-        """z = E1(x), the latent vectors, float32 `(n, latent_dim)`, of images as in `predict`."""
-        validation.check_images(images, self.image_shape)
-        return self._predict_inner("latents", self._latents, images, batch_size)
+    def encode(self, images: Any, batch_size: int = 256) -> np.ndarray:
+        """The latent vectors z = E1(x), float32 `(n, latent_dim)`; images as in `predict`."""
+        check_images(images, self.image_shape)
+        return self._predict_inner("latents", self.graph.latents, images, batch_size)
 
-    def reconstruct(self, images, batch_size=256):
-        """What the decoder of the anomaly map, D2, makes of images as in `predict`: float32
-        `(n, *image_shape)`, 0 to 255."""
-        validation.check_images(images, self.image_shape)
-        found = self._predict_inner("reconstruction", self._reconstruction, images, batch_size)
+    def reconstruct(self, images: Any, batch_size: int = 256) -> np.ndarray:
+        """The reconstructions that the anomaly map compares with, x2 of an EDE.
+
+        Args:
+            images: As in `predict`.
+            batch_size: Images in a batch, fewer if they are large.
+
+        Returns:
+            float32 `(n, *image_shape)`, 0 to 255.
+        """
+        check_images(images, self.image_shape)
+        found = self._predict_inner("reconstruction", self.graph.reconstruction, images, batch_size)
         return (found + 1) * 127.5
 
     @property
-    def threshold(self):
+    def threshold(self) -> float:
         """φ, the score above which an image is anomalous; +inf before `calibrate`."""
         return float(self.anomaly_score.threshold.value.numpy())
 
-    def set_threshold(self, value):
-        """Sets φ by hand, without calibrating or training again."""
+    def set_threshold(self, value: float) -> None:
+        """Sets φ, without calibrating or training again."""
         if np.isnan(value):
             raise InputError(f"The threshold must be a number. Received: {value}")
         self.anomaly_score.threshold.assign(value)

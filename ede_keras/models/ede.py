@@ -1,14 +1,20 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops
 
 from ede_keras.errors import InputError
 from ede_keras.layers import networks
-from ede_keras.layers.anomaly_score import AnomalyScore
-from ede_keras.layers.geometric_pretext import VIEW_WEIGHTS, WEIGHT_BESIDE_VIEWS, GeometricPretext
-from ede_keras.models import arguments, losses, recipes
+from ede_keras.layers.pretext import Pretext
+from ede_keras.models import losses
+from ede_keras.models.arguments import EDEArguments, check_shape, constructor_signature
 from ede_keras.models.detector import AnomalyDetector
+from ede_keras.models.detector_graph import DetectorGraph
+from ede_keras.models.parts import NETWORKS, Network, check_own_networks, make_network, make_pretext
+from ede_keras.models.recipes import get_recipe
 from ede_keras.models.trainer import TwoPhaseTrainer
 from ede_keras.utils.validation import check_precision
 
@@ -18,10 +24,10 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     """The shared-autoencoder anomaly detector, trained on normal images alone.
 
     Encoders E1 and E2 and decoders D1 and D2 form EDE1 = E1→D1→E2 and EDE2 = E1→D2→E2. Phase 1
-    teaches both to reconstruct images and latent vectors, Equations (1) and (2); in phase 2 EDE2
-    re-generates the data and EDE1 learns to tell them from real data, Equations (3) to (5); both
-    count by the weight w(n) of epoch n, Equations (6) and (7). After `fit`, `calibrate` sets the
-    threshold; then `predict` gives `score`, `label` and `anomaly_map` of every image.
+    teaches both to reconstruct images and latent vectors, Equations (1) and (2). In phase 2 EDE2
+    re-generates the data and EDE1 learns to tell them from real data, Equations (3) to (5). The
+    phases are weighted by w(n) of epoch n, Equations (6) and (7). After `fit`, `calibrate` sets
+    the threshold; then `predict` gives `score`, `label` and `anomaly_map` of every image.
 
     | argument | paper | | attribute | paper |
     | --- | --- | --- | --- | --- |
@@ -30,42 +36,22 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     | `norm` | d, ‖·‖ | | `phase_weight` | 1/n in (6), (7) |
     | `omega1` | ω1 of (8) | | `threshold` | φ |
 
+    The arguments are read-only attributes of the model. `pretext` is the layer itself, or None.
+
     Args:
-        image_shape: `(height, width, channels)` of the images as they come, 1 or 3 channels.
-            The model takes their raw pixels, 0 to 255, and scales and resizes them itself.
-        latent_dim: Length of the latent vectors.
-        image_size: Height and width the networks work at, a multiple of 8 from 16 up. Defaults
-            to 16 for images of up to 16 pixels, to 32 for larger ones.
-        base_width: Filters of an encoder's first convolution. Defaults to 16 for grey images, to
-            32 for colour images.
-        image_weight: α.
-        latent_weight: β.
-        norm: "l1", mean absolute, or "l2", mean squared difference.
-        schedule: w(n): "inverse_epoch", 1/n as printed, or "floored_inverse_epoch",
-            max(1/n, `phase_floor`).
-        phase_floor: In [0, 1]; for the floored schedule only.
-        update: "alternate", EDE1's step, then EDE2's from a fresh forward; or "joint", both
-            gradients from one forward, as Algorithm 1 is printed.
-        phase2_updates: What the phase-2 losses move: "all", each EDE's encoders and decoder, as
-            printed; "decoders", D1 and D2 alone; "ede2", D1, and all of EDE2.
-        fixed_latent_target: Whether z is a constant in d(z, z_i), so that the latent term
-            teaches E2 and the decoders to find z, but not E1 to shrink it. As printed: False.
-        score: First term of Equation (8): "latent", ‖z − z2‖, or "image", ‖x − x2'‖.
-        omega1: ω1 in [0, 1]; ω2 is 1 − ω1.
-        pretext: "none", or what E1 sees of an image in training: "rotations",
-            "rotations_and_shifts", or, of colour images, "rotations_shifts_and_colours"
-            (`GeometricPretext`). Both EDEs then restore the image from a view of it, a head names
-            the view by what E1 makes of it, and the score has terms more (`VIEW_WEIGHTS`), all
-            brought to one scale by `calibrate`.
-        pretext_weight: λ of the head's cross-entropy, which is added to rec_1, Equation (1).
-        pretext_views: Views of each image that the head names in a step, 1 or more; the EDEs
-            restore the image from the first. The head learns slowest, and a view costs E1 alone.
-        memory_size: Normal images whose codes the pretext's terms remember.
-        mirror: Whether every other image of a training batch is mirrored left to right. Not for
-            parts that have a left and a right form.
-        contamination: Share of held-out normal images that the threshold may call anomalous,
-            in [0, 1).
+        image_shape: `(height, width, channels)` of the images as they come, 1 or 3 channels. The
+            model takes raw pixels, 0 to 255, and scales and resizes them itself.
+        encoder1: Replaces E1: a Keras layer or model from `(n, size, size, c)` to
+            `(n, latent_dim)`, or a function with the arguments of `networks.build_encoder` that
+            builds one. A pretext that `uses_features` needs a layer named "features" in it.
+        encoder2: Replaces E2, likewise.
+        decoder1: Replaces D1, likewise, from `(n, latent_dim)` to `(n, size, size, c)`.
+        decoder2: Replaces D2, likewise.
         name: Name of the model.
+        **arguments: The fields of `EDEArguments`, with recipe "default"'s values as defaults.
+
+    Raises:
+        InputError: An argument is unknown or out of range, or a network has a wrong shape.
 
     Example:
         >>> model = EDE(image_shape=(28, 28, 1), latent_dim=32)
@@ -78,212 +64,207 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     Neurorobotics 16:1046867 (2023), Sections 3.2 and 3.3.
     """
 
-    network_names = ("encoder1", "encoder2", "decoder1", "decoder2")
+    network_names: tuple[str, ...] = NETWORKS
 
     def __init__(
         self,
-        image_shape,
-        latent_dim=100,
-        image_size=None,
-        base_width=None,
-        image_weight=50.0,
-        latent_weight=1.0,
-        norm="l1",
-        schedule="inverse_epoch",
-        phase_floor=0.8,
-        update="alternate",
-        phase2_updates="all",
-        fixed_latent_target=False,
-        score="latent",
-        omega1=0.5,
-        pretext="none",
-        pretext_weight=0.5,
-        pretext_views=1,
-        memory_size=4096,
-        mirror=False,
-        contamination=0.05,
-        name=None,
+        image_shape: Sequence[int],
+        *,
+        encoder1: Network | None = None,
+        encoder2: Network | None = None,
+        decoder1: Network | None = None,
+        decoder2: Network | None = None,
+        name: str | None = None,
+        **arguments: Any,
     ):
-        image_shape = arguments.to_shape(image_shape)
-        if image_size is None:
-            image_size = 16 if max(image_shape[:2]) <= 16 else 32
-        if base_width is None:
-            base_width = 16 if image_shape[-1] == 1 else 32
+        self.image_shape = check_shape(image_shape)
+        self.arguments = EDEArguments.resolve(self.image_shape, **arguments)
         check_precision()
-
-        # === Config ===
-        self._config = {
-            "image_shape": image_shape,
-            "latent_dim": latent_dim,
-            "image_size": image_size,
-            "base_width": base_width,
-            "image_weight": image_weight,
-            "latent_weight": latent_weight,
-            "norm": norm,
-            "schedule": schedule,
-            "phase_floor": phase_floor,
-            "update": update,
-            "phase2_updates": phase2_updates,
-            "fixed_latent_target": fixed_latent_target,
-            "score": score,
-            "omega1": omega1,
-            "pretext": pretext,
-            "pretext_weight": pretext_weight,
-            "pretext_views": pretext_views,
-            "memory_size": memory_size,
-            "mirror": mirror,
-            "contamination": contamination,
-        }
-        arguments.check(self._config)
-        for argument, value in self._config.items():
-            setattr(self, argument, value)
+        for argument, value in self.arguments.to_dict().items():
+            if argument != "pretext":
+                setattr(self, argument, value)
+        self.omega2 = 1 - self.omega1
 
         # === Layers ===
-        self.preprocessor = networks.build_preprocessor(image_shape, self.image_size)
-        sizes = (self.image_size, image_shape[-1], latent_dim, base_width)
-        for network in self.network_names:
-            is_encoder = network.startswith("encoder")
-            build = networks.build_encoder if is_encoder else networks.build_decoder
-            setattr(self, network, build(*sizes, name=network))
-        self.views = None
-        if pretext != "none":
-            view_shape = (self.image_size, self.image_size, image_shape[-1])
-            self.views = GeometricPretext(pretext, view_shape, memory_size, name="views")
-            features = self.encoder1.get_layer("features").output
-            outputs = [self.encoder1.output, features]
-            self._observer = keras.Model(self.encoder1.inputs, outputs, name="observer")
-        self.anomaly_score = AnomalyScore(self.score_weights, name="anomaly_score")
+        self.preprocessor = networks.build_preprocessor(self.image_shape, self.image_size)
+        own = {"encoder1": encoder1, "encoder2": encoder2}
+        own |= {"decoder1": decoder1, "decoder2": decoder2}
+        check_own_networks(own, self.network_names)
+        self._own_networks = [network for network, given in own.items() if given is not None]
+        sizes = (self.image_size, self.image_shape[-1], self.latent_dim, self.base_width)
+        self.encoder1 = self._make("encoder1", encoder1, sizes)
+        self.encoder2 = self._make("encoder2", encoder2, sizes)
+        self.decoder1 = self._make("decoder1", decoder1, sizes)
+        self.decoder2 = self._make("decoder2", decoder2, sizes)
+        self.pretext = make_pretext(self.arguments, self.image_shape[-1])
+        if self.pretext and self.pretext.uses_features:
+            outputs = [self.encoder1.output, networks.find_features(self.encoder1)]
+            self._encoder_with_features = keras.Model(self.encoder1.inputs, outputs)
 
         # === Functional model: Algorithm 2 ===
-        images = keras.Input(image_shape, name="images")
+        images = keras.Input(self.image_shape, name="images")
         x = self.preprocessor(images)
-        self._latents = self.encoder1(x, training=False)
-        self._terms, reconstruction = self.score_terms(x, self._latents)
-        self._reconstruction = networks.resize(reconstruction, image_shape[:2])
-        if self.views:
-            view_terms, self._codes = self.view_terms(x)
-            self._terms.update(view_terms)
-        anomaly_score, label = self.anomaly_score(list(self._terms.values()))
+        z = self.encoder1(x, training=False)
+        terms, reconstruction = self.score_terms(x, z)
+        codes: dict[str, Any] = {}
+        if self.pretext and self.pretext.term_weights:
+            pretext_terms, codes = self.pretext_terms(x)
+            terms = {**terms, **pretext_terms}
         residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
-        anomaly_map = ops.squeeze(networks.resize(residual, image_shape[:2]), axis=-1)
-        outputs = {"score": anomaly_score, "label": label, "anomaly_map": anomaly_map}
-        self._predictors = {}
-        super().__init__(inputs=images, outputs=outputs, name=name)
+        size = self.image_shape[:2]
+        graph = DetectorGraph(
+            images=images,
+            terms=terms,
+            latents=z,
+            reconstruction=networks.resize(reconstruction, size),
+            anomaly_map=ops.squeeze(networks.resize(residual, size), axis=-1),
+            codes=codes,
+        )
+        super().__init__(graph, name=name)
         self.epoch = self.add_weight(
             shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
         )
+        self._fixed = (*EDEArguments.names(), *NETWORKS, "omega2", "preprocessor", *self._fixed)
 
     @classmethod
-    def from_recipe(cls, name, image_shape, **overrides):
-        """Builds and compiles the model as a recipe says.
+    def from_recipe(cls, name: str, image_shape: Sequence[int], **overrides: Any) -> Self:
+        """Builds and compiles the model as a recipe says; `fit_recipe` trains it as well.
 
         Args:
             name: "default", "default_no_pretext", or "paper", the literal algorithm.
             image_shape: `(height, width, channels)` of the images.
-            **overrides: Arguments to replace, the model's own or `learning_rate` and `beta_1`.
+            **overrides: Arguments to replace: the model's own, `learning_rate` or `beta_1`.
 
         Raises:
-            InputError: The recipe does not exist, or the argument is one of `fit`.
+            InputError: The recipe does not exist, or an argument belongs to `fit`.
 
         Example:
             >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
         """
-        own, training = recipes.get_recipe(name, image_shape, **overrides)
-        adam = {argument: training.pop(argument) for argument in ("learning_rate", "beta_1")}
-        if misplaced := sorted(set(overrides) & set(training)):
+        arguments, training = get_recipe(name, image_shape, **overrides)
+        for_model = {*arguments.names(), "learning_rate", "beta_1"}
+        if misplaced := sorted(set(overrides) - for_model):
             raise InputError(
-                f"{', '.join(misplaced)} must be given to `fit` or its data set, the model does "
-                f"not train by itself. Received: from_recipe({misplaced[0]}=...)"
+                f"{', '.join(misplaced)} must be given to `fit_recipe` or `fit`: from_recipe does "
+                f"not train. Received: from_recipe({misplaced[0]}=...)"
             )
-        model = cls(image_shape, **own)
-        model.compile(keras.optimizers.Adam(**adam))
+        model = cls(image_shape, **arguments.to_dict())
+        model.compile(keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1))
         return model
 
-    @property
-    def encoders(self):
-        return [getattr(self, name) for name in self.network_names if "encoder" in name]
+    def _make(self, network, own, sizes):
+        """One of the four networks; None if the variant does not have it."""
+        return make_network(network, own, *sizes) if network in self.network_names else None
 
     @property
-    def decoders(self):
-        return [getattr(self, name) for name in self.network_names if "decoder" in name]
+    def encoders(self) -> list[keras.Layer]:
+        """The encoders that the variant has: E1, E2."""
+        return [e for e in (self.encoder1, self.encoder2) if e is not None]
 
     @property
-    def omega2(self):
-        """ω2 = 1 − ω1 of Equation (8)."""
-        return 1 - self.omega1
+    def decoders(self) -> list[keras.Layer]:
+        """The decoders that the variant has: D1, D2."""
+        return [d for d in (self.decoder1, self.decoder2) if d is not None]
 
     @property
-    def equation8_weights(self):
-        """The weights of the terms of Equation (8)."""
-        return self.omega1, self.omega2
+    def equation8_weights(self) -> Mapping[str, float]:
+        """ω1 and ω2 of Equation (8), by the names that `score_terms` gives its terms."""
+        first = "x_x2p" if self.score == "image" else "z_z2"
+        return {first: self.omega1, "z_z2p": self.omega2}
 
     @property
-    def score_weights(self):
-        """The weight of each term of the score, in their order."""
-        if self.pretext == "none":
+    def score_weights(self) -> Mapping[str, float]:
+        """The weight of each term of the score, by name."""
+        if not self.pretext or not self.pretext.term_weights:
             return self.equation8_weights
-        beside = (WEIGHT_BESIDE_VIEWS * weight for weight in self.equation8_weights)
-        return *beside, *VIEW_WEIGHTS.values()
+        factor = self.pretext.equation8_weight
+        beside = {name: factor * weight for name, weight in self.equation8_weights.items()}
+        return {**beside, **self.pretext.term_weights}
 
-    def ede_networks(self, i):
-        """What EDE i + 1 is made of, its decoder last; the pretext's head is a part of EDE1."""
-        head = [self.views] if self.views and i == 0 else []
+    @property
+    def relative_size(self) -> float:
+        """The pixels that the networks see, as a multiple of 32 x 32; at least 1."""
+        return max(self.image_size / 32, 1) ** 2
+
+    def ede_networks(self, i: int) -> list[keras.Layer]:
+        """The networks of EDE i + 1, its decoder last. A pretext's own layers belong to EDE1."""
+        head = [self.pretext] if self.pretext and i == 0 else []
         return [*self.encoders, *head, self.decoders[i]]
 
-    def augment(self, x):
-        """A training batch in [-1, 1] as it is learned from."""
+    def augment(self, x: Any) -> Any:
+        """A training batch in [-1, 1]; with `mirror`, every other image is flipped."""
         if not self.mirror:
             return x
-        # Batches are shuffled, so which images are the odd ones is chance enough.
+        # Batches are shuffled, so which images are the odd ones is random enough.
         odd = ops.arange(ops.shape(x)[0]) % 2 == 1
         return ops.where(odd[:, None, None, None], ops.flip(x, axis=2), x)
 
-    def observe(self, x, training):
-        """E1 on a batch in [-1, 1]: `(z, λ · cross-entropy)`, z of a view of each image if there
-        are views."""
-        if not self.views:
+    def encode_views(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """E1 on a batch in [-1, 1]: `(z, the pretext's weighted loss)`; z of views, if any."""
+        if not self.pretext:
             return self.encoder1(x, training=training), 0.0
-        # From batch to batch the turn begins elsewhere, for data that come in the same order in
-        # every epoch.
-        began = self.epoch + (self.optimizer.iterations if training else 0)
-        which = self.views.deal(self.pretext_views, ops.shape(x)[0], began)
-        z, features = self._observer(self.views.view(x, which[0]), training=training)
-        if self.pretext_views > 1:
-            # In a pass of their own, so that the way back from z leads through the first views
-            # alone.
-            images = ops.tile(x, (self.pretext_views - 1, 1, 1, 1))
-            more = self.views.view(images, ops.reshape(which[1:], (-1,)))
-            features = ops.concatenate([features, self._observer(more, training=training)[1]])
-        return z, self.pretext_weight * self.views.loss(features, ops.reshape(which, (-1,)))
+        # Starts elsewhere in each batch, because data may come in the same order in every epoch.
+        step = self.epoch + (self.optimizer.iterations if training else 0)
+        views = self.pretext.views(x, ops.cast(step, "int32"))
+        z, features = self._encode_with_features(views.first, training)
+        if views.more is not None:
+            # A pass of its own: the gradient of z then flows through the first views alone.
+            more = self._encode_with_features(views.more, training)[1]
+            features = ops.concatenate([features, more])
+        return z, self.pretext_weight * self.pretext.loss(features, views.target)
 
-    def regenerate(self, z, decoder, training):
-        """Decodes latent vectors and encodes the image again: `(decoder(z), E2(decoder(z)))`."""
+    def _encode_with_features(self, x, training=False):
+        """`(z, features)` of E1; features are None if the pretext does not use them."""
+        if self.pretext and self.pretext.uses_features:
+            return self._encoder_with_features(x, training=training)
+        return self.encoder1(x, training=training), None
+
+    def regenerate(self, z: Any, decoder: keras.Layer, training: bool) -> tuple[Any, Any]:
+        """Decodes latent vectors and encodes the images again: `(decoder(z), E2(decoder(z)))`."""
         x = decoder(z, training=training)
         return x, self.encoder2(x, training=training)
 
-    def weigh(self, loss, x, x_i, z, z_i):
-        """Equation (1), (2) or (3), a function of `losses`, with the model's α, β and norm."""
+    def reconstruction_loss(self, x: Any, x_i: Any, z: Any, z_i: Any) -> Any:
+        """Equation (1), (2) or (3) with the model's α, β and norm."""
         target = ops.stop_gradient(z) if self.fixed_latent_target else z
-        return loss(x, x_i, target, z_i, self.image_weight, self.latent_weight, self.norm)
+        weights = self.image_weight, self.latent_weight
+        return losses.reconstruction_loss(x, x_i, target, z_i, *weights, self.norm)
 
-    def phase1(self, x, training):
-        """Equations (1) and (2) on a batch in [-1, 1], and (z, z2)."""
-        z, pretext_loss = self.observe(x, training)
-        x1, z1 = self.regenerate(z, self.decoder1, training)
-        x2, z2 = self.regenerate(z, self.decoder2, training)
-        rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
-        rec_2 = self.weigh(losses.reconstruction_loss, x, x2, z, z2)
-        return [rec_1, rec_2], [z, z2]
+    def extra_loss(self, x: Any, z: Any, reconstructions: list) -> Any:
+        """A loss of a subclass, a scalar that is added to Equation (1); 0 by default.
 
-    def phase2(self, x, z, z2, training):
-        """Equation (3) on a batch in [-1, 1]."""
+        Args:
+            x: A batch in [-1, 1], `(n, size, size, c)`.
+            z: Its latent vectors, `(n, latent_dim)`.
+            reconstructions: x1, and x2 if the variant has two EDEs, each of x's shape.
+        """
+        del x, z, reconstructions
+        return 0.0
+
+    def phase1(self, x: Any, training: bool) -> tuple[list, list]:
+        """Equations (1) and (2) on a batch in [-1, 1], one per EDE; and (z, z2) for phase 2."""
+        z, pretext_loss = self.encode_views(x, training)
+        regenerated = [self.regenerate(z, decoder, training) for decoder in self.decoders]
+        reconstructions = [x_i for x_i, _ in regenerated]
+        rec = [self.reconstruction_loss(x, x_i, z, z_i) for x_i, z_i in regenerated]
+        rec[0] = rec[0] + pretext_loss + self.extra_loss(x, z, reconstructions)
+        _, z_last = regenerated[-1]
+        return rec, [z, z_last]
+
+    def phase2(self, x: Any, latents: list, training: bool) -> Any:
+        """Equation (3) on a batch in [-1, 1]; the latents are (z, z2)."""
+        z, z2 = latents
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
-        return self.weigh(losses.adversarial_objective, x, x2p, z, z2p)
+        return self.reconstruction_loss(x, x2p, z, z2p)
 
-    def score_terms(self, x, z, training=False):
-        """The terms of Equation (8) for a batch in [-1, 1] and its latents E1(x), by name, and
-        the reconstruction that the anomaly map shows. Scores use inference mode; `training` is
-        for audits of what batch statistics would do."""
+    def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:
+        """The terms of Equation (8) for a batch in [-1, 1] and its latent vectors z = E1(x).
+
+        Returns:
+            `(terms, reconstruction)`: float32 `(n,)` by name, and the images that the anomaly map
+            is made from. Scores use inference mode; `training` is for audits of what batch
+            statistics would do.
+        """
         x2, z2 = self.regenerate(z, self.decoder2, training)
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
         if self.score == "image":
@@ -292,10 +273,28 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
             first = {"z_z2": losses.distance(z, z2, self.norm)}
         return {**first, "z_z2p": losses.distance(z, z2p, self.norm)}, x2
 
-    def view_terms(self, x, training=False):
-        """The pretext's terms of the score for a batch in [-1, 1], and the codes that they are
-        made of: what `GeometricPretext` returns."""
-        return self.views(*self._observer(self.views.all_views(x), training=training))
+    def pretext_terms(self, x: Any, training: bool = False) -> tuple[dict, dict]:
+        """The pretext's terms for a batch in [-1, 1], and the codes that they are made from."""
+        assert self.pretext is not None
+        return self.pretext(*self._encode_with_features(self.pretext.score_views(x), training))
 
-    def get_config(self):
-        return {**self._config, "image_shape": list(self.image_shape), "name": self.name}
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        config = self.arguments.to_dict()
+        if isinstance(config["pretext"], Pretext):
+            config["pretext"] = keras.saving.serialize_keras_object(config["pretext"])
+        for network in self._own_networks:
+            config[network] = keras.saving.serialize_keras_object(getattr(self, network))
+        return {"image_shape": list(self.image_shape), **config, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Self:
+        """The model of a config, with new weights."""
+        config = dict(config)
+        for key in ("pretext", *NETWORKS):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+
+EDE.__signature__ = constructor_signature(EDE.__init__)

@@ -1,13 +1,14 @@
-"""What `fit` adds to the callbacks of its user: the model follows the epoch."""
+"""The callback that `fit` adds: it sets the model's epoch and warns of divergence."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 
 
-def with_epoch_follower(callbacks, model):
-    """The callbacks with `_EpochFollower` first: the others are to see the epoch's own state."""
+def with_epoch_follower(callbacks: Any, model: keras.Model) -> Any:
+    """The callbacks with `_EpochFollower` first, so that the others see the new epoch's state."""
     follower = _EpochFollower()
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
@@ -19,7 +20,7 @@ def with_epoch_follower(callbacks, model):
 
 
 class _EpochFollower(keras.callbacks.Callback):
-    """n = Keras' epoch + 1, whatever epoch `fit` starts at; and a word when a loss is lost."""
+    """Sets n = Keras' epoch + 1, and warns if a loss is not finite."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.set_epoch(epoch + 1)
@@ -29,7 +30,7 @@ class _EpochFollower(keras.callbacks.Callback):
         if broken:
             warnings.warn(
                 f"Training has diverged: {', '.join(broken)} not finite after epoch {epoch + 1}. "
-                "Lower the learning rate, or use `schedule='floored_inverse_epoch'`; the weights "
-                "are of no use, begin anew.",
+                "The weights are of no use. Begin again with a lower learning rate, or with "
+                "`schedule='floored_inverse_epoch'`.",
                 stacklevel=2,
             )

@@ -1,19 +1,21 @@
-"""Equations (1) to (7), one function each; all take batches and return one number.
+"""Equations (1) to (7), one function each; all take batches and return a scalar.
 
-The symbols are the paper's: `x` is the image, `z` its latent vector, `x_i` and `z_i` what EDE i
-makes of them, `x2p` and `z2p` (x2', z2') what EDE1's decoder makes of EDE2's latent vector.
-Images lie in [-1, 1].
+The symbols are the paper's: `x` is an image and `z` its latent vector; `x_i` and `z_i` are EDE i's
+reconstructions of them; `x2p` and `z2p` (x2', z2') are those of EDE1's decoder from EDE2's latent
+vector. Images lie in [-1, 1].
 """
+
+from typing import Any
 
 from keras import ops
 
 NORMS = ("l1", "l2")
 
 
-def distance(a, b, norm="l1"):
-    """d(a, b) of every pair in a batch: the mean absolute ("l1") or squared ("l2") difference.
+def distance(a: Any, b: Any, norm: str = "l1") -> Any:
+    """d(a, b) of each pair in a batch: the mean absolute ("l1") or squared ("l2") difference.
 
-    The mean over the elements keeps image and latent terms comparable, whatever their sizes.
+    The mean over the elements makes image and latent terms comparable, whatever their sizes.
 
     Args:
         a: Tensor `(n, ...)`.
@@ -28,31 +30,47 @@ def distance(a, b, norm="l1"):
     return ops.mean(elements, axis=tuple(range(1, len(a.shape))))
 
 
-def reconstruction_loss(x, x_i, z, z_i, image_weight, latent_weight, norm="l1"):
+def reconstruction_loss(
+    x: Any,
+    x_i: Any,
+    z: Any,
+    z_i: Any,
+    image_weight: float,
+    latent_weight: float,
+    norm: str = "l1",
+) -> Any:
     """Equations (1) and (2): rec_i = α d(x, x_i) + β d(z, z_i), averaged over the batch."""
     return ops.mean(image_weight * distance(x, x_i, norm) + latent_weight * distance(z, z_i, norm))
 
 
-def adversarial_objective(x, x2p, z, z2p, image_weight, latent_weight, norm="l1"):
-    """Equation (3): adv = α d(x, x2') + β d(z, z2'); EDE2 minimizes it, EDE1 maximizes it."""
+def adversarial_objective(
+    x: Any,
+    x2p: Any,
+    z: Any,
+    z2p: Any,
+    image_weight: float,
+    latent_weight: float,
+    norm: str = "l1",
+) -> Any:
+    """Equation (3): adv = α d(x, x2') + β d(z, z2'). EDE2 minimizes it, EDE1 maximizes it."""
     return reconstruction_loss(x, x2p, z, z2p, image_weight, latent_weight, norm)
 
 
-def ede1_adversarial_loss(adversarial):
-    """Equation (4): what EDE1 minimizes in phase 2, −adv."""
+def ede1_adversarial_loss(adversarial: Any) -> Any:
+    """Equation (4): EDE1's loss in phase 2, −adv."""
     return -adversarial
 
 
-def ede2_adversarial_loss(adversarial):
-    """Equation (5): what EDE2 minimizes in phase 2, +adv."""
+def ede2_adversarial_loss(adversarial: Any) -> Any:
+    """Equation (5): EDE2's loss in phase 2, +adv."""
     return adversarial
 
 
-def ede1_loss(reconstruction, adversarial, phase_weight):
+def ede1_loss(reconstruction: Any, adversarial: Any, phase_weight: Any) -> Any:
     """Equation (6): w rec_1 − (1 − w) adv, with w = 1/n as printed."""
     return phase_weight * reconstruction + (1 - phase_weight) * ede1_adversarial_loss(adversarial)
 
 
-def ede2_loss(reconstruction, adversarial, phase_weight):
+def ede2_loss(reconstruction: Any, adversarial: Any, phase_weight: Any) -> Any:
     """Equation (7): w rec_2 + (1 − w) adv, with w = 1/n as printed."""
     return phase_weight * reconstruction + (1 - phase_weight) * ede2_adversarial_loss(adversarial)

@@ -1,122 +1,94 @@
-"""Recipes: named sets of plain arguments, of the model and of its training."""
+"""Recipes: named sets of arguments of the model and of its training."""
 
-import math
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from ede_keras.errors import InputError
-from ede_keras.utils.validation import check_range
+from ede_keras.models.arguments import EDEArguments, TrainingArguments
 
-# Arguments of a recipe that are not the model's own.
-TRAINING_ARGUMENTS = (
-    "learning_rate",
-    "beta_1",
-    "cosine_decay",
-    "batch_size",
-    "epochs",
-    "min_steps",
-)
-
-# Chosen on classes of the Fashion-MNIST and MNIST training parts: phase 2 with a bounded weight,
-# D1 against D2, and a z that its own consistency term cannot shrink.
-_NO_PRETEXT = {
-    "image_size": None,
-    "latent_dim": 32,
-    "base_width": None,
-    "image_weight": 50.0,
-    "latent_weight": 1.0,
-    "norm": "l2",
-    "schedule": "floored_inverse_epoch",
-    "phase_floor": 0.8,
-    "update": "joint",
-    "phase2_updates": "decoders",
-    "fixed_latent_target": True,
-    "score": "image",
-    "omega1": 0.9,
-    "learning_rate": 1e-3,
-    "beta_1": 0.5,
-    "cosine_decay": False,
-    "batch_size": 64,
-    "epochs": 15,
-    # An epoch of a small set is several passes, else some dozen images end untrained.
-    "min_steps": 40,
-}
-
-RECIPES = {
-    # Algorithm 1 as printed. What the paper leaves open was fixed before anything was measured,
-    # after its parents GANomaly and USAD.
+# Each holds what differs from the arguments' own defaults, which are recipe "default"'s.
+RECIPES: dict[str, dict[str, Any]] = {
+    # Algorithm 1 as printed. What the paper leaves open was set before anything was measured,
+    # following the method's parents GANomaly and USAD.
     "paper": {
         "image_size": 32,
         "latent_dim": 100,
         "base_width": 32,
-        "image_weight": 50.0,
-        "latent_weight": 1.0,
         "norm": "l1",
         "schedule": "inverse_epoch",
-        "update": "joint",
         "phase2_updates": "all",
         "fixed_latent_target": False,
         "score": "latent",
         "omega1": 0.5,
+        "pretext": "none",
+        "mirror": False,
         "learning_rate": 2e-4,
-        "beta_1": 0.5,
         "cosine_decay": False,
         "batch_size": 64,
         "epochs": 15,
         "min_steps": 1,
     },
-    "default_no_pretext": _NO_PRETEXT,
-    # E1 sees the image turned and shifted; the score knows how usual what it makes of it is.
-    "default": {
-        **_NO_PRETEXT,
-        "latent_dim": 64,
-        "epochs": 8,
-        "pretext": "rotations_and_shifts",
-        "pretext_weight": 6.0,
-        "pretext_views": 4,
-        "memory_size": 4096,
+    # Chosen on classes of the Fashion-MNIST and MNIST training parts: phase 2 has a bounded
+    # weight and updates the decoders alone, and z cannot shrink by its own consistency term.
+    "default_no_pretext": {
+        "latent_dim": 32,
+        "pretext": "none",
+        "cosine_decay": False,
+        "batch_size": 64,
+        "epochs": 15,
     },
-}
-
-# What is otherwise for colour images. A photograph's mirror image is as normal; and there is more
-# to learn from it for the head, which so learns from all of an image's views but a third at every
-# step, in as many steps, whose last ones settle what the first ones found.
-_COLOUR = {
-    "default_no_pretext": {"mirror": True},
-    "default": {
-        "mirror": True,
-        "pretext": "rotations_shifts_and_colours",
-        "pretext_views": 16,
-        "batch_size": 16,
-        "cosine_decay": True,
-    },
+    # E1 sees rotated and shifted images. Colour images are also mirrored and recoloured, and they
+    # take more views, smaller batches and a decaying rate: there is more for the head to learn.
+    "default": {},
 }
 
 
-def get_recipe(name, image_shape, **overrides):
-    """The arguments of a recipe, with some of them replaced.
+def get_recipe(
+    name: str, image_shape: Sequence[int], n_train: int | None = None, **overrides: Any
+) -> tuple[EDEArguments, TrainingArguments]:
+    """All arguments of a recipe for images of a shape.
 
     Args:
-        name: One of `RECIPES`: "paper", the literal algorithm; "default", what detects best; or
-            "default_no_pretext", the same objective without the geometric pretext.
-        image_shape: `(height, width, channels)` of the images; the default recipes differ for
-            grey and for colour images.
-        **overrides: Arguments of `EDE`, or one of `TRAINING_ARGUMENTS`.
+        name: One of `RECIPES`: "default", which detects best; "default_no_pretext", the same
+            objective without the geometric pretext; or "paper", the literal algorithm.
+        image_shape: `(height, width, channels)` of the images; some defaults depend on it.
+        n_train: Number of training images, if known; `memory_size` is then at most that.
+        **overrides: Fields of `EDEArguments` or `TrainingArguments` to replace; None leaves the
+            recipe's value.
 
     Returns:
-        `(model_arguments, training_arguments)`, two dicts of plain values.
+        `(model_arguments, training_arguments)`.
 
     Raises:
-        InputError: The recipe does not exist, or the learning rate is none.
+        InputError: The recipe does not exist, an argument is unknown or out of range, or there
+            are too few images.
 
     Example:
         >>> model_arguments, training_arguments = get_recipe("paper", (28, 28, 1), latent_dim=64)
-        >>> model_arguments["latent_dim"], training_arguments["epochs"]
+        >>> model_arguments.latent_dim, training_arguments.epochs
         (64, 15)
     """
     if name not in RECIPES:
         raise InputError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name!r}")
-    of_colour = _COLOUR.get(name, {}) if image_shape[-1] == 3 else {}
-    arguments = {**RECIPES[name], **of_colour, **overrides}
-    training = {key: arguments.pop(key) for key in TRAINING_ARGUMENTS}
-    rate = training["learning_rate"]
-    check_range("learning_rate", 0 < rate < math.inf, rate, "above 0, finite")
-    return arguments, training
+    given = {key: value for key, value in overrides.items() if value is not None}
+    known = {*EDEArguments.names(), *TrainingArguments.names()}
+    if unknown := sorted(set(given) - known):
+        raise InputError(
+            f"Expected arguments among {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
+        )
+    values = {**RECIPES[name], **given}
+    model_values = {key: values[key] for key in EDEArguments.names() if key in values}
+    training_values = {key: values[key] for key in TrainingArguments.names() if key in values}
+    arguments = EDEArguments.resolve(image_shape, **model_values)
+    if n_train is not None:
+        if arguments.pretext != "none" and n_train < 2:
+            raise InputError(
+                "Expected at least 2 normal images to train on, because the pretext's terms "
+                "compare images with each other: add images, or use pretext 'none'. "
+                f"Received: {n_train}"
+            )
+        # Unused places in the memory would make a small set's model large and slow.
+        size = min(arguments.memory_size, n_train)
+        arguments = dataclasses.replace(arguments, memory_size=size)
+    return arguments, TrainingArguments.resolve(image_shape, **training_values)

@@ -1,63 +1,96 @@
 """Algorithm 1: two optimizers over shared encoders, in two phases whose balance moves."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras.models import losses, schedules
+from ede_keras.models import schedules
+from ede_keras.models.algorithm1 import (
+    Objectives,
+    compute_objectives,
+    shared_gradients,
+    weigh_phases,
+)
+from ede_keras.models.arguments import TrainingArguments
 from ede_keras.models.epoch_follower import with_epoch_follower
-from ede_keras.utils import devices, pipeline, validation
+from ede_keras.utils import devices, pipeline
+from ede_keras.utils.validation import check_images
 
-UPDATES = ("alternate", "joint")
-# Which of (EDE1, EDE2) moves the shared encoders by its phase-2 loss; decoders always move.
-PHASE2_UPDATES = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
+# Whether the phase-2 losses of (EDE1, EDE2) update the shared encoders; decoders always are.
+_MOVES_ENCODERS = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
 
 _NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1. Leave them out."
 
 
-class Objectives(NamedTuple):
-    """What a batch says of the EDEs, in scalars."""
-
-    reconstructions: list  # Equations (1) and (2), one per EDE
-    adversarial: Any = 0.0  # Equation (3); 0 without a phase 2
-
-
 class TwoPhaseTrainer(keras.Model):
-    """The training of `EDE` and its variants; they say what is minimized, this says how.
+    """The training of `EDE` and its variants. They define the losses, this class minimizes them.
 
-    A subclass has the attributes `update`, `phase2_updates`, `schedule`, `phase_floor`,
-    `image_shape`, `preprocessor`, `epoch` (a weight) and `decoders` (a list), and the methods
-    `ede_networks(i)`, what EDE i + 1 is made of, its decoder last; `augment(x)`, a training batch
-    as it is learned from; `phase1(x, training)`, which gives Equations (1) and (2) and the latents
-    that phase 2 begins with; and `phase2(x, *latents, training)`, Equation (3), or None.
+    A subclass defines `decoders`, `ede_networks`, `phase1` and, unless `has_phase2` is False,
+    `phase2`; it may override `augment`.
+
+    Attributes:
+        has_phase2: Whether there is an adversarial phase 2, Equations (3) to (7).
     """
 
-    phase2 = None
+    has_phase2 = True
+    image_shape: list[int]
+    update: str
+    phase2_updates: str
+    schedule: str
+    phase_floor: float
+    epoch: keras.Variable
+    preprocessor: keras.Model
+
+    @property
+    def decoders(self) -> list[keras.Layer]:
+        """D1, and D2 if there is a second EDE."""
+        raise NotImplementedError(f"{type(self).__name__} must define decoders.")
+
+    def ede_networks(self, i: int) -> list[keras.Layer]:
+        """The networks that EDE i + 1 trains, its decoder last."""
+        raise NotImplementedError(f"{type(self).__name__} must define ede_networks(i).")
+
+    def phase1(self, x: Any, training: bool) -> tuple[list, list]:
+        """Equations (1) and (2) on a batch, one scalar per EDE, and the latents for `phase2`."""
+        raise NotImplementedError(f"{type(self).__name__} must define phase1(x, training).")
+
+    def phase2(self, x: Any, latents: list, training: bool) -> Any:
+        """Equation (3) on a batch, a scalar, from the latents that `phase1` returned."""
+        raise NotImplementedError(f"{type(self).__name__} must define phase2, or has_phase2=False.")
+
+    def augment(self, x: Any) -> Any:
+        """A training batch in [-1, 1] as it is trained on."""
+        return x
 
     def compile(
         self,
-        optimizer=None,
-        ede2_optimizer=None,
-        jit_compile="auto",
-        steps_per_execution=1,
-        run_eagerly=False,
-    ):
+        optimizer: Any = None,
+        ede2_optimizer: Any = None,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int = 1,
+        run_eagerly: bool = False,
+    ) -> None:
         """Sets an optimizer for each EDE; the losses are the model's own.
 
         Args:
-            optimizer: EDE1's optimizer, a Keras optimizer or its name. Defaults to Adam with
-                learning rate 2e-4 and `beta_1` 0.5, as the paper's parent GANomaly.
-            ede2_optimizer: EDE2's. By default one like EDE1's whose learning rate is EDE1's at
-                every step, so that learning-rate callbacks and schedules reach both.
+            optimizer: EDE1's optimizer, a Keras optimizer or its name. Defaults to recipe
+                "default"'s, Adam with learning rate 1e-3 and `beta_1` 0.5.
+            ede2_optimizer: EDE2's optimizer. By default a copy of EDE1's whose learning rate
+                follows EDE1's at every step, so that callbacks and schedules reach both.
             jit_compile: True compiles the step with XLA, False does not, "auto" leaves it to
-                Keras: on a GPU, not on a CPU. Several devices that share a batch cannot use it.
+                Keras: on a GPU, not on a CPU. Not available to devices that share a batch.
             steps_per_execution: Batches in one call of the compiled graph.
             run_eagerly: Runs the step uncompiled, to debug it.
+
+        Raises:
+            ValueError: XLA on several devices, or an optimizer with `use_ema=True`.
         """
         if optimizer is None:
-            optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
+            optimizer = keras.optimizers.Adam(
+                TrainingArguments.learning_rate, beta_1=TrainingArguments.beta_1
+            )
         if self.distribute_strategy.num_replicas_in_sync > 1:
             if jit_compile is True:
                 raise ValueError(
@@ -80,15 +113,15 @@ class TwoPhaseTrainer(keras.Model):
             "run_eagerly": run_eagerly,
         }
         self.ede2_optimizer = self._compile_arguments["ede2_optimizer"] or self._follower()
-        # Unbuilt optimizers would be saved without their state.
+        # An optimizer that is not built yet would be saved without its state.
         for i, optimizer in enumerate(self._optimizers()):
             if optimizer.use_ema:
                 raise ValueError(
-                    "Optimizers with `use_ema=True` are not supported: Keras would put the "
-                    "averages of one optimizer over weights that two of them move. "
+                    "Optimizers with `use_ema=True` are not supported: Keras would overwrite "
+                    "weights that two optimizers update with the averages of one. "
                     f"Received: {optimizer.name}"
                 )
-            optimizer.build(self._ede_variables(i))
+            optimizer.build(self.ede_variables(i))
         names = ["loss", *(f"ede{i + 1}_loss" for i in range(len(self.decoders)))]
         self._means = [keras.metrics.Mean(name=name) for name in names]
 
@@ -100,18 +133,27 @@ class TwoPhaseTrainer(keras.Model):
     def _optimizers(self):
         return (self.optimizer, self.ede2_optimizer)[: len(self.decoders)]
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
+        """The arguments of `compile`."""
         return keras.saving.serialize_keras_object(self._compile_arguments)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles as a saved model was."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def _ede_variables(self, i):
+    def ede_variables(self, i: int) -> list[keras.Variable]:
+        """The weights that EDE i + 1's optimizer updates."""
         networks = self.ede_networks(i)
         return [variable for network in networks for variable in network.trainable_variables]
 
-    def set_epoch(self, n):
-        """Sets the training epoch n, from 1 on, that the weight of phase 1 follows.
+    def phase2_variables(self, i: int) -> list[keras.Variable]:
+        """Those of them that its phase-2 loss updates, by `phase2_updates`."""
+        if _MOVES_ENCODERS[self.phase2_updates][i]:
+            return self.ede_variables(i)
+        return self.decoders[i].trainable_variables
+
+    def set_epoch(self, n: int) -> None:
+        """Sets the training epoch n, counted from 1, which the weight of phase 1 depends on.
 
         `fit` does this by itself (n = Keras' epoch + 1); call it in a training loop of your own.
         """
@@ -120,26 +162,43 @@ class TwoPhaseTrainer(keras.Model):
         self.epoch.assign(n)
 
     @property
-    def phase_weight(self):
-        """w, the weight of phase 1 in Equations (6) and (7) at the present epoch; a tensor."""
+    def phase_weight(self) -> Any:
+        """W of Equations (6) and (7) in this epoch, a scalar; 1 without a phase 2."""
+        if not self.has_phase2:
+            return 1.0
         if self.schedule == "inverse_epoch":
             return schedules.inverse_epoch(self.epoch)
         return schedules.floored_inverse_epoch(self.epoch, self.phase_floor)
 
     def fit(
-        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs
-    ):
-        """`keras.Model.fit` on normal images; the epoch moves the weight of the two phases.
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """`keras.Model.fit` on normal images; the epoch sets the weights of the two phases.
 
         Args:
             x: Normal images, `(n, *image_shape)`, any numeric dtype, 0 to 255; or a
                 `tf.data.Dataset` of such batches.
-            y: Not used. Labels in a data set's tuples are not looked at either.
-            batch_size, epochs, verbose, callbacks, **kwargs: As in `keras.Model.fit`.
+            y: Not used; labels in a data set's tuples are ignored, too.
+            batch_size: Images in a batch. Defaults to 32.
+            epochs: Number of epochs.
+            verbose: Whether to show progress.
+            callbacks: Keras callbacks.
+            **kwargs: More arguments of `keras.Model.fit`.
+
+        Raises:
+            InputError: The images cannot be used.
+            ValueError: Sample or class weights are given.
         """
-        validation.check_images(x, self.image_shape)
+        check_images(x, self.image_shape)
         held_out = _take_images(kwargs.get("validation_data"))
-        validation.check_images(held_out, self.image_shape)
+        check_images(held_out, self.image_shape)
         if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
             raise ValueError(_NO_WEIGHTS)
         batch_size = batch_size or 32
@@ -147,107 +206,51 @@ class TwoPhaseTrainer(keras.Model):
             x, y = pipeline.stream(x, batch_size, kwargs.get("shuffle", True)), None
         held_out = pipeline.stream(held_out, kwargs.get("validation_batch_size") or batch_size)
         if isinstance(x, tf.data.Dataset):
-            kwargs["shuffle"] = False  # Keras' default is True, of which it warns
+            kwargs["shuffle"] = False  # Keras warns of its own default, True
             if devices.count_workers(self.distribute_strategy) > 1:
-                # Keras 3.15 takes the mean of the workers' first batches, which neither bytes nor
-                # tuples have.
+                # Keras 3.15 averages the workers' first batches, which fails for bytes and tuples.
                 x = _as_float(x)
                 held_out = None if held_out is None else _as_float(held_out)
         kwargs["validation_data"] = held_out
         callbacks = with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
-    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
-        """`keras.Model.evaluate`, the losses on normal images, as `fit` takes them."""
-        validation.check_images(x, self.image_shape)
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """`keras.Model.evaluate`: the losses on normal images, given as in `fit`."""
+        check_images(x, self.image_shape)
         if isinstance(x, np.ndarray):
             x, y = pipeline.stream(x, batch_size or 32), None
         return super().evaluate(x, y, batch_size, *args, **kwargs)
 
-    def train_step(self, data):
-        """One batch. "joint": one forward, both EDEs' gradients at the same weights, then both
-        optimizers (Algorithm 1 as printed). "alternate": EDE1's step, then, from a fresh
-        forward, EDE2's."""
+    def train_step(self, data: Any) -> dict:
+        """One batch of Algorithm 1: the gradients of both EDEs, then both optimizers' updates.
+
+        `update` "joint" computes both at the same weights, from one forward pass, as printed;
+        "alternate" updates EDE1, then EDE2 from a fresh forward pass.
+        """
         x = self.augment(self._images(data))
         edes = range(len(self.decoders))
         for together in [edes] if self.update == "joint" else [[i] for i in edes]:
-            self._step(x, together)
+            # The sums of `printed_gradients`, with fewer passes.
+            objectives, gradients = shared_gradients(self, x, together)
+            # TensorFlow may update a weight in place while another gradient's operation still
+            # reads it, so all gradients are computed before any update.
+            with tf.control_dependencies(tf.nest.flatten(gradients)):
+                for i, gradient in zip(together, gradients, strict=True):
+                    self._optimizers()[i].apply(gradient, self.ede_variables(i))
+            self._track(objectives, together, tf.shape(x)[0])
         return self._results()
 
     def _images(self, data):
         return self.preprocessor(_take_images(data))
 
-    def _step(self, x, edes):
-        with tf.GradientTape(persistent=True) as tape:
-            reconstructions, latents = self.phase1(x, training=True)
-        latents = latents if self.phase2 else []
-        adversarial, *by_phase2 = self._differentiate_phase2(x, latents)
-        gradients = [
-            self._differentiate(tape, i, reconstructions[i], latents, *by_phase2) for i in edes
-        ]
-        del tape
-        # TensorFlow may update a weight in place while an operation that does not lead to that
-        # weight's own gradient still reads it: no update before every gradient is there.
-        with tf.control_dependencies(tf.nest.flatten(gradients)):
-            for i, gradient in zip(edes, gradients, strict=True):
-                self._optimizers()[i].apply(gradient, self._ede_variables(i))
-        self._track(Objectives(reconstructions, adversarial), edes, tf.shape(x)[0])
+    def objectives(self, x: Any, training: bool) -> Objectives:
+        """The losses of a batch in [-1, 1]."""
+        return compute_objectives(self, x, training)
 
-    def _differentiate_phase2(self, x, latents):
-        """adv; its gradients by the latents that it begins with, and by the weights between, a
-        dict: once for both EDEs, whose losses differ by its factor alone."""
-        if not latents:
-            return 0.0, [], {}
-        with tf.GradientTape() as tape:
-            tape.watch(latents)
-            adversarial = self.phase2(x, *latents, training=True)
-        weights = {weight.path: weight for i in (0, 1) for weight in self._ede_variables(i)}
-        by_latents, by_weights = tape.gradient(adversarial, (latents, weights))
-        return (
-            adversarial,
-            [
-                tf.zeros_like(z) if d is None else d
-                for z, d in zip(latents, by_latents, strict=True)
-            ],
-            {path: d for path, d in by_weights.items() if d is not None},
-        )
-
-    def _differentiate(self, tape, i, reconstruction, latents, by_latents, by_weights):
-        """EDE i + 1's loss, Equation (6) or (7), by its variables."""
-        # Optimizers add up the replicas' gradients; a loss is a mean over the whole batch.
-        share = 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
-        phase1, phase2 = (
-            tf.convert_to_tensor(self._weigh_phases(i, *parts))
-            for parts in ((share, 0.0), (0.0, share))
-        )
-        weights = moved = {weight.path: weight for weight in self._ede_variables(i)}
-        # Through the latents phase 2 goes back by the way of phase 1.
-        seeds = [tf.cast(phase2, d.dtype) * d for d in by_latents]
-        if not latents or PHASE2_UPDATES[self.phase2_updates][i]:
-            gradients = tape.gradient([reconstruction, *latents], weights, [phase1, *seeds])
-        else:
-            gradients = tape.gradient(reconstruction, weights, phase1)
-            moved = {weight.path: weight for weight in self.decoders[i].trainable_variables}
-            for path, gradient in tape.gradient(latents, moved, seeds).items():
-                if gradient is not None:  # D1 leads to none of the latents
-                    gradients[path] += gradient
-        for path in moved.keys() & by_weights.keys():
-            gradients[path] += phase2 * by_weights[path]
-        return list(gradients.values())
-
-    def _weigh_phases(self, i, reconstruction, adversarial):
-        """Equation (6) or (7), of losses or of their weights."""
-        equation = (losses.ede1_loss, losses.ede2_loss)[i]
-        return equation(reconstruction, adversarial, self.phase_weight)
-
-    def objectives(self, x, training):
-        """Algorithm 1's inner loop on a batch in [-1, 1]: `Objectives`."""
-        reconstructions, latents = self.phase1(x, training)
-        if not self.phase2:
-            return Objectives(reconstructions)
-        return Objectives(reconstructions, self.phase2(x, *latents, training))
-
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict:
         """The same losses on held-out normal images, in inference mode."""
         x = self._images(data)
         objectives = self.objectives(x, training=False)
@@ -259,7 +262,7 @@ class TwoPhaseTrainer(keras.Model):
         results = self.get_metrics_result()
         if devices.count_workers(self.distribute_strategy) == 1:
             return results
-        # Keras 3.15 takes the workers' mean over an axis that a scalar does not have.
+        # Keras 3.15 averages over the workers along an axis that a scalar does not have.
         return {name: tf.reshape(value, (1,)) for name, value in results.items()}
 
     def _track(self, objectives, edes, n):
@@ -268,18 +271,22 @@ class TwoPhaseTrainer(keras.Model):
         if 0 in edes:
             loss.update_state(sum(reconstructions), sample_weight=n)
         for i in edes:
-            ede_loss = self._weigh_phases(i, reconstructions[i], adversarial)
+            ede_loss = weigh_phases(i, reconstructions[i], adversarial, self.phase_weight)
             ede_losses[i].update_state(ede_loss, sample_weight=n)
 
     @property
-    def metrics(self):
-        """`loss`, what both EDEs reconstruct wrongly, comparable between epochs, so that it may
-        be monitored; `ede1_loss` and `ede2_loss`, Equations (6) and (7), which move with n."""
+    def metrics(self) -> list[keras.Metric]:
+        """Running means of the losses.
+
+        `loss` is the sum of Equations (1) and (2). It can be compared between epochs and
+        monitored. `ede1_loss` and `ede2_loss` are Equations (6) and (7), whose weights depend on
+        the epoch.
+        """
         return getattr(self, "_means", [])
 
 
 def _take_images(data):
-    """The images of a batch; labels are not looked at."""
+    """The images of a batch; labels are ignored."""
     x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if sample_weight is not None:
         raise ValueError(_NO_WEIGHTS)

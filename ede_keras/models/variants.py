@@ -1,5 +1,8 @@
 """The ablation of Table 5: what is left of EDE when parts of it are taken away."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,8 +14,7 @@ from ede_keras.models.ede import EDE
 class TwinEDE(EDE):
     """Two EDEs, E1→D1→E2 and E1→D2→E2, without phase 2; scored by Equation (8)."""
 
-    phase_weight = 1.0
-    phase2 = None
+    has_phase2 = False
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -20,17 +22,11 @@ class SingleEDE(EDE):
     """One EDE, E1→D1→E2, trained by Equation (1); its score is ‖z − z1‖."""
 
     network_names = ("encoder1", "encoder2", "decoder1")
-    phase_weight = 1.0
-    phase2 = None
-    equation8_weights = (1.0,)
+    has_phase2 = False
+    equation8_weights: Mapping[str, float] = {"z_z1": 1.0}
 
-    def phase1(self, x, training):
-        z, pretext_loss = self.observe(x, training)
-        x1, z1 = self.regenerate(z, self.decoder1, training)
-        rec_1 = self.weigh(losses.reconstruction_loss, x, x1, z, z1) + pretext_loss
-        return [rec_1], []
-
-    def score_terms(self, x, z, training=False):
+    def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:
+        """‖z − z1‖, and x1."""
         x1, z1 = self.regenerate(z, self.decoder1, training)
         return {"z_z1": losses.distance(z, z1, self.norm)}, x1
 
@@ -40,18 +36,20 @@ class AutoEncoder(EDE):
     """A plain autoencoder, E1→D1, trained on α d(x, x1); its score is ‖x − x1‖."""
 
     network_names = ("encoder1", "decoder1")
-    phase_weight = 1.0
-    phase2 = None
-    equation8_weights = (1.0,)
+    has_phase2 = False
+    equation8_weights: Mapping[str, float] = {"x_x1": 1.0}
 
-    def phase1(self, x, training):
-        z, pretext_loss = self.observe(x, training)
-        x1 = self.decoder1(z, training=training)
-        loss = self.image_weight * ops.mean(losses.distance(x, x1, self.norm)) + pretext_loss
-        return [loss], []
+    def regenerate(self, z: Any, decoder: keras.Layer, training: bool) -> tuple[Any, None]:
+        """`(x1, None)`: there is no E2."""
+        return decoder(z, training=training), None
 
-    def score_terms(self, x, z, training=False):
-        x1 = self.decoder1(z, training=training)
+    def reconstruction_loss(self, x: Any, x_i: Any, z: Any, z_i: Any) -> Any:
+        """α d(x, x1), averaged over the batch."""
+        return self.image_weight * ops.mean(losses.distance(x, x_i, self.norm))
+
+    def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:
+        """‖x − x1‖, and x1."""
+        x1, _ = self.regenerate(z, self.decoder1, training)
         return {"x_x1": losses.distance(x, x1, self.norm)}, x1
 
 

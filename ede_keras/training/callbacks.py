@@ -1,4 +1,4 @@
-"""Keras callbacks of `fit`, of the recipes and of the training command."""
+"""Keras callbacks for `fit`, for recipes and for the training command."""
 
 import signal
 import time
@@ -6,51 +6,52 @@ from pathlib import Path
 
 import keras
 
+from ede_keras.models.arguments import TrainingArguments
 from ede_keras.utils.files import atomic_path, read_csv, reading, write_csv
 
 
-def cosine_decay(learning_rate, epochs):
-    """A callback for `fit`: the learning rate falls along half a cosine, epoch by epoch.
+def cosine_decay(learning_rate: float, epochs: int) -> keras.callbacks.LearningRateScheduler:
+    """A callback for `fit` that lowers the learning rate along half a cosine, epoch by epoch.
 
     Args:
-        learning_rate: That of the first epoch; after the last one it would be 0.
-        epochs: All epochs of the training, as `fit` is given them.
+        learning_rate: The rate of the first epoch. After the last one it would be 0.
+        epochs: The number of epochs, as given to `fit`.
     """
+    # By epochs and not, as an optimizer's schedule, by steps: EDE2's optimizer copies the rate.
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs)
     return keras.callbacks.LearningRateScheduler(lambda epoch: float(schedule(epoch)))
 
 
-def learning_rate_callbacks(training):
-    """What `fit` needs for a recipe's learning rate, a list; of `recipes.get_recipe`'s training
-    arguments."""
-    if not training["cosine_decay"]:
+def learning_rate_callbacks(training: TrainingArguments) -> list[keras.callbacks.Callback]:
+    """The callbacks that `fit` needs for a recipe's learning rate."""
+    if not training.cosine_decay:
         return []
-    return [cosine_decay(training["learning_rate"], training["epochs"])]
+    return [cosine_decay(training.learning_rate, training.epochs)]
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves the whole state after every epoch, so that a kill loses one epoch at the most.
+    """Saves the whole state after every epoch, so that a kill loses at most one epoch.
 
     `last.keras` holds the weights, both optimizers' state and the epoch; `history.csv` has a line
-    per epoch with the losses and the seconds it took. Each replaces the one before in one step.
+    per epoch with the losses and the seconds it took. Each file is replaced in one step.
 
     Args:
-        directory: Folder to write to; made if missing. A history that lies there is continued.
-        initial_epoch: Epochs trained before, whose lines are kept.
+        directory: Folder to write to; created if missing. A history in it is continued.
+        initial_epoch: Number of epochs trained before, whose lines are kept.
 
     Attributes:
-        seconds: What all epochs took, those before an interruption too.
+        seconds: Seconds that all epochs took, including those before an interruption.
 
     Raises:
         InputError: The history is damaged.
     """
 
-    def __init__(self, directory, initial_epoch=0):
+    def __init__(self, directory: str | Path, initial_epoch: int = 0):
         super().__init__()
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         for aside in self.directory.glob(".*"):
-            aside.unlink()  # what a kill left half written
+            aside.unlink()  # half-written files of a killed run
         self.rows = []
         self.seconds = 0.0
         history = self.directory / "history.csv"
@@ -69,7 +70,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.seconds += seconds
         losses = {name: float(value) for name, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **losses, "seconds": seconds})
-        # The history first: a line too many is cut when resuming, one too few is lost.
+        # The history first: resuming cuts a line too many, but cannot add a missing one.
         columns = {name: [row[name] for row in self.rows] for name in self.rows[-1]}
         write_csv(self.directory / "history.csv", columns)
         with atomic_path(self.directory / "last.keras") as path:
@@ -77,12 +78,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
 
 class CtrlC(keras.callbacks.Callback):
-    """Ends training after Ctrl-C, by `KeyboardInterrupt`, even if Python lost that.
+    """Ends training after Ctrl-C by a `KeyboardInterrupt`, even if Python drops that exception.
 
-    Python raises it wherever the main thread happens to be, and drops it again if that is a
-    destructor or a function that C calls. A context manager: within it Ctrl-C does what it does
-    elsewhere and is remembered as well, and the batch that runs is the last. Where Ctrl-C is
-    ignored, as in a shell's background job, it stays so.
+    Python raises it wherever the main thread happens to be, and drops it if that is a destructor
+    or a callback from C. Use it as a context manager around `fit`: Ctrl-C works as usual, is
+    recorded as well, and training ends after the current batch at the latest. Where Ctrl-C is
+    ignored, as in a shell's background job, it stays ignored.
     """
 
     pressed = False
@@ -98,7 +99,7 @@ class CtrlC(keras.callbacks.Callback):
 
     def _remember(self, signum, frame):
         self.pressed = True
-        self._handler(signum, frame)
+        signal.default_int_handler(signum, frame)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.pressed:

@@ -1,27 +1,32 @@
-"""What a training sees, for TensorBoard."""
+"""Pictures and values of a training for TensorBoard."""
+
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ede_keras.models.ede import EDE
+
 N_SHOWN = 8
 
 
 class LiveView(keras.callbacks.Callback):
-    """Adds to TensorBoard's losses the weight of phase 1, and of held-out normal images: the losses
-    of the two phases apart, Equations (1) to (3); how the terms of the score are spread; and
-    pictures, of each image x, x1, x2, x2' and |x - x2|, in a row (a variant of fewer networks has
-    fewer).
+    """Writes what a training does to held-out normal images, beside TensorBoard's own losses.
+
+    These are the weight of phase 1; the losses of the two phases, Equations (1) to (3); a
+    histogram of each term of the score; and pictures: for each image a row of x, x1, x2, x2' and
+    |x - x2|, fewer for a variant with fewer networks.
 
     Needs the package tensorboard.
 
     Args:
         log_dir: Folder of the logs.
-        images: Held-out normal images as `fit` takes them; of the pictures the first ones.
-        every: Epochs from one picture and spread to the next.
+        images: Held-out normal images as in `fit`. The first ones are shown in the pictures.
+        every: Epochs between pictures and histograms.
     """
 
-    def __init__(self, log_dir, images, every=2):
+    def __init__(self, log_dir: str | Path, images: np.ndarray, every: int = 2):
         super().__init__()
         self.writer = tf.summary.create_file_writer(str(log_dir))
         self.images = images
@@ -43,16 +48,16 @@ class LiveView(keras.callbacks.Callback):
         reconstructions, adversarial = self.model.objectives(x, training=False)
         for i, loss in enumerate(reconstructions):
             tf.summary.scalar(f"held_out/phase1_ede{i + 1}", loss)
-        if self.model.phase2:
+        if self.model.has_phase2:
             tf.summary.scalar("held_out/phase2", adversarial)
 
 
-def draw_grid(model, images):
-    """The pictures of images in rows, float32 `(1, height, width, channels)` in [0, 1]."""
+def draw_grid(model: EDE, images: np.ndarray) -> np.ndarray:
+    """The rows of pictures as one image, float32 `(1, height, width, channels)` in [0, 1]."""
     x = model.preprocessor(images)
     z = model.encoder1(x, training=False)
     columns = [x, *(decoder(z, training=False) for decoder in model.decoders)]
-    shown = columns[-1]  # what the anomaly map is made of
+    shown = columns[-1]  # the anomaly map is made from it
     if len(model.decoders) == 2:
         columns.append(model.decoder1(model.encoder2(shown, training=False), training=False))
     cells = [(np.asarray(column) + 1) / 2 for column in columns]

@@ -39,20 +39,45 @@ def test_a_table_holds_its_own_runs_alone():
         assert text in ablation
 
 
+def test_the_table_of_means_has_a_column_per_method():
+    lines = [line(c, seed, 0.9 + seed / 50) for c in range(10) for seed in range(3)]
+    lines += [line(c, 0, 0.5, "paper") for c in range(9)]  # one class is missing
+    lines += [line(c, 0, 0.8, "default_no_pretext") for c in range(10)]
+    lines += [line(c, 0, 0.7, "default_no_pretext", variant="autoencoder") for c in range(10)]
+    lines += [line(c, 0, 0.6 + c / 100, "pca") for c in range(10)]
+    lines += [line(c, 0, 0.6, "kernel_density") for c in range(10)]
+    lines += [line(c, 5, 0.1) for c in range(10)]  # a seed of no table
+    heads, _, *rows = (
+        [cell.strip() for cell in row.split("|")[1:-1]]
+        for row in tables.render_means(lines).splitlines()
+    )
+    assert heads == ["data, protocol", *tables.MEANS, "best simple method"]
+    (row,) = (row for row in rows if row[0] == "mnist, official")
+    assert row[1:] == [".920 ± .016", ".800", ".700", "", ".645, pca"]
+    others = [row for row in rows if row[0] != "mnist, official"]
+    assert [row[0] for row in others][-1] == "cifar10, official" and len(others) == 4
+    assert all(cell == "" for row in others for cell in row[1:])
+
+
 def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
-    readme = tmp_path / "README.md"
-    names = [*(f"table {table}" for table in tables.TABLES), "audit"]
-    marked = [f"<!-- {name} -->\nold\n<!-- end of {name} -->" for name in names]
-    readme.write_text("before\n" + "\nbetween\n".join(marked) + "\nafter\n")
-    tables.append_line(tmp_path / "results/one.jsonl", line(0, 0, 0.9))
-    tables.append_line(tmp_path / "results/two.jsonl", line(1, 0, 0.8))
+    names = {"README.md": ["means"], "docs/pages/results.md": []}
+    names["docs/pages/results.md"] = [*(f"table {table}" for table in tables.TABLES), "audit"]
+    (tmp_path / "docs/pages").mkdir(parents=True)
+    for page, parts in names.items():
+        marked = [f"<!-- {name} -->\nold\n<!-- end of {name} -->" for name in parts]
+        (tmp_path / page).write_text("before\n" + "\nbetween\n".join(marked) + "\nafter\n")
+    for c in range(10):
+        tables.append_line(tmp_path / "results/one.jsonl", line(c, 0, 0.9 - c / 100))
+    tables.append_line(tmp_path / "results/two.jsonl", line(1, 1, 0.7))
     audits = {"auroc_by_batch_statistics": 0.97, "auroc_by_test_epoch": 0.91}
     tables.append_line(tmp_path / "results/audit/audit.jsonl", line(0, 0, 0.9, **audits))
-    tables.write_report(tmp_path / "results", readme)
-    text = readme.read_text()
-    assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")
-    assert text.count("between") == len(names) - 1
-    assert "| .900 | .800 |" in text and "| .900 | .970 | .910 |" in text
+    tables.write_report(tmp_path / "results", tmp_path)
+    for page, parts in names.items():
+        text = (tmp_path / page).read_text()
+        assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")
+        assert text.count("between") == len(parts) - 1
+    assert "| .900 | .795 ± .095 |" in text and "| .900 | .970 | .910 |" in text
+    assert "| mnist, official | .855 |" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("method", simple.METHODS)
@@ -65,12 +90,12 @@ def test_simple_methods_score_anomalies_higher(method):
 
 
 @pytest.mark.slow
-def test_the_runner_on_digits(run_python, tmp_path):
+def test_the_runner_on_digits(run_command, tmp_path):
     """Two classes, one epoch, a detector and a simple method; then all that is left to do."""
     results = tmp_path / "results" / "accuracy.jsonl"
 
     def run(*flags):
-        done = run_python(
+        done = run_command(
             "-m",
             "benchmarks.accuracy",
             "--table=1",
@@ -135,10 +160,11 @@ def test_roc_curves_name_their_area(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_audit_measures_both_mistakes(run_python, tmp_path):
+def test_an_audit_measures_both_mistakes(run_python, run_command, tmp_path):
     results = tmp_path / "audit.jsonl"
-    run_python("-m", "benchmarks.audit", "--classes=8", "--epochs=2", f"--results={results}")
-    run_python("-m", "benchmarks.audit", "--classes=8", "--epochs=2", f"--results={results}")
+    flags = ("--classes=8", "--epochs=2", f"--results={results}")
+    run_python("-m", "benchmarks.audit", *flags)
+    run_command("-m", "benchmarks.audit", *flags)
     (found,) = tables.read_lines(results)  # the second time it is there already
     assert found["auroc_by_batch_statistics"] != found["auroc"]
     assert found["average_precision"] > 0 and found["keras_version"] and found["seconds"] > 0
@@ -165,10 +191,12 @@ def test_a_study_compares_the_same_seeds():
     assert rows[0] == "| the recipe | .910 |  | .910 |  |"
     assert rows[1].startswith("| no phase 2 | .930 | +0.020 ± 0.008 |")
     assert len(rows) == len(tables.CHANGES)
+    assert set(tables.WORDING) < set(tables.CHANGES)
+    assert rows[-2].startswith("| one view per image and step | .910 |")
 
 
 @pytest.mark.slow
-def test_a_run_of_the_study(run_python, tmp_path):
+def test_a_run_of_the_study(run_command, tmp_path):
     """On a made set in MNIST's place, for study.py itself knows only large ones."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (120, 8, 8), dtype=np.uint8), np.arange(120) % 2 + 8
@@ -182,4 +210,4 @@ flags.FLAGS(sys.argv[:1])
 study.EPOCHS = 1
 print(study.measure({str(task)!r}, 8, 100, "one view of an image a step"))
 """
-    assert 0 <= float(run_python("-c", script).stdout.split()[-1]) <= 1
+    assert 0 <= float(run_command("-c", script).stdout.split()[-1]) <= 1

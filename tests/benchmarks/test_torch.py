@@ -70,7 +70,7 @@ def test_the_same_steps_of_the_default_recipe(compiled):
     model = EDE.from_recipe("default", (32, 32, 1), **sizes)
     other = TorchDefaultEDE(**sizes, compiled=compiled)
     copy_weights(model, other)
-    kernel, bias = (torch.from_numpy(array) for array in model.views.head.get_weights())
+    kernel, bias = (torch.from_numpy(array) for array in model.pretext.head.get_weights())
     with torch.no_grad():
         kernel = kernel.reshape(4, 4, 16, -1).permute(2, 0, 1, 3).flatten(0, 2)
         other.head.weight.copy_(kernel.T)
@@ -86,7 +86,7 @@ def test_the_same_steps_of_the_default_recipe(compiled):
     # Distances to what is remembered itself would be rounding errors.
     model.calibrate(pixels[:30], held_out=pixels[30:])
     for density, layer in zip(
-        other.densities, (model.views.latent_density, model.views.feature_density), strict=True
+        other.densities, (model.pretext.latent_density, model.pretext.feature_density), strict=True
     ):
         density[:] = [
             torch.from_numpy(np.array(w)) for w in (layer.mean, layer.whitening, layer.memory)

@@ -3,29 +3,44 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ede_keras.errors import InputError
 from ede_keras.layers import anomaly_score
 
 
 def test_equation_8_and_the_decision():
-    layer = anomaly_score.AnomalyScore([0.25, 0.75])
+    layer = anomaly_score.AnomalyScore({"b": 0.25, "a": 0.75})
     layer.threshold.assign(2.0)
-    score, label = layer(
-        [np.array([1.0, 4.0, 2.0], "float32"), np.array([2.0, 8.0, 2.0], "float32")]
-    )
+    terms = {"a": np.array([2.0, 8.0, 2.0], "float32"), "b": np.array([1.0, 4.0, 2.0], "float32")}
+    score, label = layer(terms)
     np.testing.assert_allclose(score, [1.75, 7.0, 2.0])
     assert np.asarray(label).tolist() == [0, 1, 0]  # above φ, not at it
 
 
 def test_before_the_threshold_is_set_nothing_is_anomalous():
-    _, label = anomaly_score.AnomalyScore([1.0])([np.array([3e38], "float32")])
+    _, label = anomaly_score.AnomalyScore({"a": 1.0})({"a": np.array([3e38], "float32")})
     assert np.asarray(label).tolist() == [0]
 
 
 def test_a_score_that_is_no_number_is_the_highest_finite_one():
-    layer = anomaly_score.AnomalyScore([1.0])
+    layer = anomaly_score.AnomalyScore({"a": 1.0})
     layer.threshold.assign(5.0)
-    score, label = layer([np.array([np.nan, np.inf, 1.0], "float32")])
+    score, label = layer({"a": np.array([np.nan, np.inf, 1.0], "float32")})
     assert np.isfinite(score).all() and np.asarray(label).tolist() == [1, 1, 0]
+
+
+def test_the_scale_goes_by_name_and_reliability():
+    layer = anomaly_score.AnomalyScore({"b": 2.0, "a": 1.0})
+    held_out = {"a": np.array([1.0, 3.0]), "b": np.array([10.0, 30.0])}
+    layer.adapt(held_out, {"b": 0.5})
+    score, _ = layer({"a": np.array([4.0], "float32"), "b": np.array([50.0], "float32")})
+    np.testing.assert_allclose(score, [2 * 0.5 * (50 - 20) / 10 + (4 - 2) / 1])
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
+def test_terms_that_do_not_match_the_weights(names):
+    layer = anomaly_score.AnomalyScore({"a": 1.0, "b": 1.0})
+    with pytest.raises(InputError, match="Expected the terms a, b. Received: a"):
+        layer.adapt({name: np.zeros(3) for name in names}, {})
 
 
 @example([0.0], 0.9999999999999999)
@@ -39,7 +54,7 @@ def test_at_most_the_contamination_exceeds_the_threshold(scores, contamination):
 
 
 @pytest.mark.parametrize(
-    "contamination, expected", [(0, 100), (0.01, 99), (0.05, 95), (0.07, 93), (0.5, 50)]
+    ("contamination", "expected"), [(0, 100), (0.01, 99), (0.05, 95), (0.07, 93), (0.5, 50)]
 )
 def test_quantile_by_hand(contamination, expected):
     assert anomaly_score.normal_quantile(np.arange(1, 101)[::-1], contamination) == expected

@@ -24,13 +24,13 @@ def pictures():
 
 
 def test_rotations_are_numpys(pictures):
-    every = np.asarray(make_views().all_views(pictures)).reshape(5, 4, 8, 8, 3)
+    every = np.asarray(make_views().score_views(pictures)).reshape(5, 4, 8, 8, 3)
     for turns in range(4):
         np.testing.assert_array_equal(every[:, turns], np.rot90(pictures, turns, axes=(1, 2)))
 
 
 def test_shifts_move_what_is_seen(pictures):
-    every = np.asarray(make_views("rotations_and_shifts").all_views(pictures))
+    every = np.asarray(make_views("rotations_and_shifts").score_views(pictures))
     every = every.reshape(5, 16, 8, 8, 3)
     np.testing.assert_array_equal(every[:, 0], pictures)
     # A quarter of 8 pixels: to the right, to the left, down; the edge is mirrored.
@@ -42,9 +42,9 @@ def test_shifts_move_what_is_seen(pictures):
 
 
 def test_colours_are_exchanged_and_made_equal(pictures):
-    every = np.asarray(make_views("rotations_shifts_and_colours").all_views(pictures))
+    every = np.asarray(make_views("rotations_shifts_and_colours").score_views(pictures))
     every = every.reshape(5, 24, 8, 8, 3)
-    geometric = np.asarray(make_views("rotations_and_shifts").all_views(pictures))
+    geometric = np.asarray(make_views("rotations_and_shifts").score_views(pictures))
     np.testing.assert_array_equal(every[:, :16], geometric.reshape(5, 16, 8, 8, 3))
     red, green, blue = np.moveaxis(pictures, -1, 0)
     np.testing.assert_array_equal(every[:, 16], np.stack([green, blue, red], axis=-1))
@@ -60,18 +60,18 @@ def test_grey_images_have_no_colours_to_exchange(build):
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_a_chosen_view_is_one_of_all(pictures, name):
     views = make_views(name)
-    every = np.asarray(views.all_views(pictures)).reshape(5, views.n_views, 8, 8, 3)
+    every = np.asarray(views.score_views(pictures)).reshape(5, views.n_views, 8, 8, 3)
     which = np.array([0, 3, 1, 2, 3], "int32")
-    np.testing.assert_array_equal(views.view(pictures, which), every[np.arange(5), which])
+    np.testing.assert_array_equal(views.make_views(pictures, which), every[np.arange(5), which])
 
 
 def test_every_view_is_another(pictures):
-    every = np.asarray(make_views("rotations_shifts_and_colours").all_views(pictures[:1]))
+    every = np.asarray(make_views("rotations_shifts_and_colours").score_views(pictures[:1]))
     assert len(np.unique(every.reshape(24, -1), axis=0)) == 24
 
 
 def test_the_head_gives_log_likelihoods(pictures):
-    log_p = np.asarray(make_views().name_views(pictures[:, :2, :2]))
+    log_p = np.asarray(make_views().log_probabilities(pictures[:, :2, :2]))
     assert log_p.shape == (5, 4)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-5)
 
@@ -82,7 +82,7 @@ def test_wrong_transformations_are_refused(build):
 
 
 @pytest.mark.parametrize("n_seen", [1, 3])
-def test_the_loss_is_the_smoothed_cross_entropy_of_the_dealt_views(build, images, n_seen):
+def test_the_loss_is_the_smoothed_cross_entropy_of_the_assigned_views(build, images, n_seen):
     """Epoch 1: image i is seen in view (i + 1) mod K and those that follow; the EDEs restore it
     from the first; the cross-entropy is added to rec_1."""
     model = build(
@@ -95,7 +95,7 @@ def test_the_loss_is_the_smoothed_cross_entropy_of_the_dealt_views(build, images
     features = keras.Model(
         model.encoder1.inputs, model.encoder1.get_layer("features").output
     ).predict(turned, verbose=0)
-    kernel, bias = (weight.numpy() for weight in model.views.head.weights)
+    kernel, bias = (weight.numpy() for weight in model.pretext.head.weights)
     logits = features.reshape(len(features), -1) @ kernel + bias
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     own = np.mean([row[turns] for row, turns in zip(log_p, which, strict=True)])
@@ -112,9 +112,10 @@ def test_every_variant_counts_the_pretext(build, images, variant):
     model = build(VARIANTS[variant], pretext="rotations", pretext_weight=3.0)
     x = model.preprocessor(images)
     with_head = float(model.objectives(x, training=False).reconstructions[0])
-    _, loss_of_head = model.observe(x, training=False)
-    model.pretext_weight = 0.0
-    without = float(model.objectives(x, training=False).reconstructions[0])
+    _, loss_of_head = model.encode_views(x, training=False)
+    other = build(VARIANTS[variant], pretext="rotations", pretext_weight=0.0)
+    other.set_weights(model.get_weights())
+    without = float(other.objectives(x, training=False).reconstructions[0])
     assert with_head == pytest.approx(without + float(loss_of_head), rel=1e-4)
     terms = model.compute_terms(images[:2])
     assert list(terms)[-3:] == ["pretext", "latent_distance", "feature_distance"]
@@ -129,7 +130,7 @@ def test_the_head_learns_to_name_views(build, images):
         memory_size=20,
         compile_arguments={"optimizer": keras.optimizers.Adam(1e-2)},
     )
-    assert len(model.views.trainable_variables) == 2  # the head's; the memory is none of them
+    assert len(model.pretext.trainable_variables) == 2  # the head's; the memory is none of them
     before = model.compute_terms(corners)["pretext"].mean()
     model.fit(corners, batch_size=10, epochs=4, verbose=0)
     assert model.compute_terms(corners)["pretext"].mean() < before * 0.8
@@ -146,7 +147,7 @@ def test_the_score_by_hand(build, images):
     held_out = model.calibrate(images[:40], held_out=images[40:])
     skill = max(0, 1 - held_out["pretext"].mean() / np.log(4))
     weights = {"z_z2": 0.25 * 0.3, "z_z2p": 0.25 * 0.7}
-    weights["pretext"] = 3 * max(min(2 * skill, 1), anomaly_score.LEAST_TRUST)
+    weights["pretext"] = 3 * max(min(2 * skill, 1), anomaly_score.LEAST_RELIABILITY)
     expected = 0
     for name, terms in model.compute_terms(images).items():
         expected += weights.get(name, 1) * (terms - held_out[name].mean()) / held_out[name].std()
@@ -161,8 +162,8 @@ def test_a_pretext_that_says_nothing_does_not_count(build):
     flat += np.random.default_rng(0).integers(0, 9, (60, 1, 1, 1), dtype=np.uint8)
     model = build(pretext="rotations", memory_size=10)
     model.fit(flat, batch_size=20, epochs=3, verbose=0)
-    trust = model.views.trust(model.compute_terms(flat))
-    assert trust[2] < 0.05 and trust[:2] + trust[3:] == [1.0] * 4
+    reliability = model.pretext.reliability(model.compute_terms(flat))
+    assert list(reliability) == ["pretext"] and reliability["pretext"] < 0.05
 
 
 def test_saved_with_memory_and_scale(build, images, tmp_path):

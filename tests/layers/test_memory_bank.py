@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from ede_keras.layers.memory_bank import NearestNormal
+from ede_keras.layers.memory_bank import MemoryBank
 
 
 @pytest.fixture
@@ -15,9 +15,9 @@ def codes():
 
 
 def fitted(codes, memory_size):
-    layer = NearestNormal(memory_size)
+    layer = MemoryBank(memory_size)
     layer.build(codes.shape)
-    layer.fit(codes)
+    layer.adapt(codes)
     return layer
 
 
@@ -56,7 +56,7 @@ def test_directions_without_variance_are_not_blown_up(codes):
     assert np.max(fitted(codes, memory_size=40)(far)) < 1.0
 
 
-def test_before_fit_nothing_is_far(codes):
-    layer = NearestNormal(10)
+def test_before_adapt_all_distances_are_0(codes):
+    layer = MemoryBank(10)
     layer.build(codes.shape)
     np.testing.assert_array_equal(layer(codes), np.zeros(40))

@@ -88,7 +88,7 @@ def test_a_broken_image_in_a_stream_is_anomalous(build, images, pretext):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (lambda x: x[:, :4], r"Expected images of shape \(n, 8, 8, 1\).*Received: \(70, 4, 8, 1\)"),
         (lambda x: x.repeat(3, axis=-1), r"Received: \(70, 8, 8, 3\)"),
@@ -141,15 +141,15 @@ def test_threshold_must_be_a_number(build):
 
 def test_omega1_of_a_score_of_one_term(build, images):
     model = build(VARIANTS["single_ede"])
-    with pytest.raises(InputError, match="one term"):
+    with pytest.raises(InputError, match="one term in Equation"):
         model.redecide(model.calibrate(images), omega1=0.3)
 
 
 def test_large_images_go_in_smaller_batches(build, images):
     """So that memory does not grow with the square of their size."""
     small, large = build(), build(image_size=64)
-    assert [small.count_at_once(n) for n in (1, 32)] == [1, 32]
-    assert [large.count_at_once(n) for n in (1, 32)] == [1, 8]
+    assert [small.scale_batch_size(n) for n in (1, 32)] == [1, 32]
+    assert [large.scale_batch_size(n) for n in (1, 32)] == [1, 8]
     large.calibrate(images)
     seen = []
     counter = keras.callbacks.LambdaCallback()

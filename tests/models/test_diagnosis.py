@@ -13,7 +13,7 @@ def test_healthy_learning_says_nothing():
 
 
 @pytest.mark.parametrize(
-    "scores, latents, message",
+    ("scores", "latents", "message"),
     [
         (SPREAD, np.full((10, 3), 0.7), "encoder has collapsed.*fixed_latent_target"),
         (np.full(10, 0.2), np.outer(SPREAD, [1, 1]), "scores.*are equal.*Train longer"),

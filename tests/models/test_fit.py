@@ -88,5 +88,5 @@ def test_evaluate_is_in_inference_mode(build, images):
 
 def test_divergence_is_said(build, images):
     model = build(compile_arguments={"optimizer": keras.optimizers.SGD(1e30)})
-    with pytest.warns(UserWarning, match="diverged.*Lower the learning rate"):
+    with pytest.warns(UserWarning, match="diverged.*a lower learning rate"):
         model.fit(images, batch_size=10, epochs=2, verbose=0)

@@ -10,7 +10,7 @@ Z_I = np.array([[0.3], [0.0]], "float32")
 
 
 @pytest.mark.parametrize(
-    "norm, expected", [("l1", [0.75, 0.25]), ("l2", [(0.25 + 1) / 2, 0.25 / 2])]
+    ("norm", "expected"), [("l1", [0.75, 0.25]), ("l2", [(0.25 + 1) / 2, 0.25 / 2])]
 )
 def test_distance_is_per_image(norm, expected):
     np.testing.assert_allclose(losses.distance(X, X_I, norm), expected)

@@ -56,7 +56,9 @@ def test_score_is_equation_8_in_both_readings(build, images):
         np.testing.assert_allclose(got, 0.3 * first + 0.7 * second, rtol=1e-4)
 
 
-@pytest.mark.parametrize("variant, a, b", [("autoencoder", "x", "x1"), ("single_ede", "z", "z1")])
+@pytest.mark.parametrize(
+    ("variant", "a", "b"), [("autoencoder", "x", "x1"), ("single_ede", "z", "z1")]
+)
 def test_scores_of_the_smaller_variants(build, images, variant, a, b):
     model = build(VARIANTS[variant])
     model.set_threshold(0)
@@ -131,7 +133,7 @@ def test_numeric_types_score_alike(build, images):
 
 
 @pytest.mark.parametrize(
-    "argument, value",
+    ("argument", "value"),
     [
         ("norm", "l3"),
         ("schedule", "constant"),
@@ -179,7 +181,14 @@ def test_norm_reaches_losses_and_score(build, images):
 
 def test_paper_recipe_is_the_literal_algorithm():
     model_arguments, training = recipes.get_recipe("paper", (28, 28, 1))
-    assert model_arguments == {
+    found = model_arguments.to_dict()
+    # Those that have no effect without a pretext, or with the schedule as printed.
+    for name in ("pretext_weight", "pretext_views", "memory_size", "phase_floor"):
+        del found[name]
+    assert found == {
+        "pretext": "none",
+        "mirror": False,
+        "contamination": 0.05,
         "image_size": 32,
         "latent_dim": 100,
         "base_width": 32,
@@ -193,7 +202,7 @@ def test_paper_recipe_is_the_literal_algorithm():
         "fixed_latent_target": False,
         "score": "latent",
     }
-    assert training == {
+    assert training.to_dict() == {
         "learning_rate": 2e-4,
         "beta_1": 0.5,
         "cosine_decay": False,
@@ -206,13 +215,32 @@ def test_paper_recipe_is_the_literal_algorithm():
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_what_a_recipe_does_otherwise_with_colour_images(name):
     grey, colour = (recipes.get_recipe(name, (8, 8, channels)) for channels in (1, 3))
-    if name == "paper":
-        assert grey == colour
-    else:
-        assert colour[0]["mirror"] and not grey[0].get("mirror")
-        assert colour[1]["epochs"] == grey[1]["epochs"]
-    # What is asked for has the last word.
-    assert recipes.get_recipe(name, (8, 8, 3), mirror=False, epochs=2)[1]["epochs"] == 2
+    different = {
+        key
+        for one, other in zip(grey, colour, strict=True)
+        for key, value in one.to_dict().items()
+        if value != other.to_dict()[key]
+    }
+    expected = {
+        "paper": {"pretext_views"},  # of no effect
+        "default_no_pretext": {"base_width", "mirror", "pretext_views"},
+        "default": {"base_width", "mirror", "pretext_views", "pretext"}
+        | {"batch_size", "cosine_decay"},
+    }
+    assert different == expected[name]
+    # An override has the last word.
+    model_arguments, training = recipes.get_recipe(name, (8, 8, 3), mirror=False, epochs=2)
+    assert training.epochs == 2 and not model_arguments.mirror
+
+
+def test_the_models_own_defaults_are_those_of_the_default_recipe():
+    for shape in ((8, 8, 1), (28, 28, 3)):
+        model = ede_keras.EDE(shape)
+        recipe = ede_keras.EDE.from_recipe("default", shape)
+        assert {**model.get_config(), "name": ""} == {**recipe.get_config(), "name": ""}
+        model.compile()
+        assert float(model.optimizer.learning_rate) == float(recipe.optimizer.learning_rate)
+        assert model.optimizer.beta_1 == recipe.optimizer.beta_1
 
 
 def test_from_recipe_builds_and_compiles():
@@ -255,5 +283,5 @@ def test_everything_compiles_under_xla(build, image_shape):
 
 
 def test_what_a_recipe_cannot_set_on_a_model():
-    with pytest.raises(InputError, match="epochs must be given to `fit`"):
+    with pytest.raises(InputError, match="epochs must be given to `fit_recipe` or `fit`"):
         ede_keras.EDE.from_recipe("default", (8, 8, 1), epochs=3)

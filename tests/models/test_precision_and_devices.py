@@ -91,18 +91,18 @@ def test_other_precisions_are_refused(build, policy):
 
 
 @pytest.mark.slow
-def test_mirrored_strategy_on_two_logical_devices(tmp_path, run_python):
+def test_mirrored_strategy_on_two_logical_devices(tmp_path, run_command):
     (tmp_path / "two.py").write_text(TWO_DEVICES)
-    assert "equal on two devices" in run_python(tmp_path / "two.py").stdout
+    assert "equal on two devices" in run_command(tmp_path / "two.py").stdout
 
 
 @pytest.mark.slow
-def test_devices_agree_on_every_score(tmp_path, run_python):
+def test_devices_agree_on_every_score(tmp_path, run_command):
     (tmp_path / "one.py").write_text(ONE_SCORE)
-    assert "one score" in run_python(tmp_path / "one.py", cwd=tmp_path).stdout
+    assert "one score" in run_command(tmp_path / "one.py", cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize("chosen, expected", [(None, True), ("0", False)])
+@pytest.mark.parametrize(("chosen", "expected"), [(None, True), ("0", False)])
 def test_the_faster_kernels_are_on_unless_the_user_says_no(run_python, chosen, expected):
     """As TensorFlow itself sees it, in a process without the tests' own setting."""
     env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}

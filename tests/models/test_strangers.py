@@ -53,7 +53,7 @@ def test_no_code_of_a_lambda_runs(run_command, run_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module, name, arguments",
+    ("module", "name", "arguments"),
     [
         ("os", "system", "touch trace"),
         ("builtins", "exec", "open('trace', 'w')"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from commands import slow
 
+from ede_keras.models.algorithm1 import printed_gradients, shared_gradients
 from ede_keras.models.variants import VARIANTS
 
 PAPER = {"e1": 0.7, "e2": 0.9, "d1": 0.6, "d2": 1.2}
@@ -12,15 +13,16 @@ ALPHA, BETA, RATE, FLOOR = 5.0, 2.0, 0.01, 0.25
 
 
 class Scale(keras.Model):
-    """A network of one weight: what it is given, times it."""
+    """A network of one weight, by which it multiplies; its latents are the image in a row."""
 
-    def __init__(self, factor):
+    def __init__(self, factor, shape):
         super().__init__()
         self.factor = self.add_weight(initializer=keras.initializers.Constant(factor))
+        self.shape = shape
         self.built = True
 
     def call(self, inputs, training=None):
-        return inputs * self.factor
+        return keras.ops.reshape(inputs * self.factor, (-1, *self.shape))
 
 
 def by_hand(p, w, size):
@@ -85,9 +87,12 @@ def linear(build, images):
     """An EDE whose networks multiply by one weight each."""
 
     def linear(**arguments):
-        model = build(image_weight=ALPHA, latent_weight=BETA, phase_floor=FLOOR, **arguments)
-        for name in model.network_names:
-            setattr(model, name, Scale(PAPER[name[0] + name[-1]]))
+        networks = {
+            name: Scale(PAPER[name[0] + name[-1]], (256,) if "encoder" in name else (16, 16, 1))
+            for name in arguments.get("variant", VARIANTS["full"]).network_names
+        }
+        weights = {"image_weight": ALPHA, "latent_weight": BETA, "phase_floor": FLOOR}
+        model = build(**weights | networks | {"latent_dim": 256} | arguments)
         model.compile(keras.optimizers.SGD(RATE))
         return model
 
@@ -101,7 +106,7 @@ def factors(model):
 @pytest.mark.parametrize("update", ["joint", "alternate"])
 @pytest.mark.parametrize("phase2_updates", ["all", "decoders", "ede2"])
 @pytest.mark.parametrize(
-    "n, schedule, w",
+    ("n", "schedule", "w"),
     [
         (1, "inverse_epoch", 1),
         (3, "inverse_epoch", 1 / 3),
@@ -122,8 +127,7 @@ def test_one_step_by_hand(linear, images, update, phase2_updates, n, schedule, w
 
 def test_fixed_latent_target_gives_no_gradient_to_z(linear, images):
     """With α = 0 the encoder E1 moves through what it feeds, not through the target z."""
-    model = linear(fixed_latent_target=True, update="joint")
-    model.image_weight = 0.0
+    model = linear(fixed_latent_target=True, update="joint", image_weight=0.0)
     size = float(np.abs(model.preprocessor(images)).astype("float64").mean())
     model.train_on_batch(images)
     # rec_i = β |e1* − e2 d_i e1| with e1* constant: its slope in e1 is −β e2 d_i or +β e2 d_i.
@@ -149,12 +153,36 @@ def moved(before, after):
     }
 
 
-@pytest.mark.parametrize("ede, own", [(0, "decoder1"), (1, "decoder2")])
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("phase2_updates", ["all", "decoders", "ede2"])
+@pytest.mark.parametrize("arguments", [{}, {"pretext": "rotations", "fixed_latent_target": True}])
+def test_the_fast_gradients_are_those_of_algorithm_1_as_printed(
+    build, images, variant, phase2_updates, arguments
+):
+    """Of both EDEs together, as "joint" takes them, and of each alone, as "alternate" does."""
+    model = build(VARIANTS[variant], phase2_updates=phase2_updates, **arguments)
+    model.set_epoch(3)
+    x = model.preprocessor(images)
+    both = list(range(len(model.decoders)))
+    for edes in [both, *([i] for i in both)]:
+        found, expected = (form(model, x, edes) for form in (shared_gradients, printed_gradients))
+        for a, b in zip(found[0], expected[0], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4)
+        assert len(found[1]) == len(expected[1]) == len(edes)
+        for one, other in zip(found[1], expected[1], strict=True):
+            scale = max(float(np.abs(b).max()) for b in other)
+            assert scale > 1e-3
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(("ede", "own"), [(0, "decoder1"), (1, "decoder2")])
 def test_an_ede_never_touches_the_others_decoder(build, images, ede, own):
     model = build(phase2_updates="all")
     model.set_epoch(4)
     before = weights_of(model)
-    model._step(model.preprocessor(images), [ede])
+    _, (gradients,) = shared_gradients(model, model.preprocessor(images), [ede])
+    model._optimizers()[ede].apply(gradients, model.ede_variables(ede))
     assert moved(before, weights_of(model)) == {"encoder1", "encoder2", own}
 
 
@@ -170,15 +198,15 @@ def test_each_optimizer_holds_the_encoders_and_its_own_decoder(build):
 
 
 def test_epoch_follows_fit(build, images):
-    class Spy(keras.callbacks.Callback):
-        seen = []
+    seen = []
 
+    class Spy(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            self.seen.append((epoch, float(self.model.epoch), float(self.model.phase_weight)))
+            seen.append((epoch, float(self.model.epoch), float(self.model.phase_weight)))
 
     model = build(schedule="inverse_epoch")
     model.fit(images, epochs=6, initial_epoch=3, callbacks=Spy(), verbose=0)
-    np.testing.assert_allclose(Spy.seen, [(3, 4, 1 / 4), (4, 5, 1 / 5), (5, 6, 1 / 6)])
+    np.testing.assert_allclose(seen, [(3, 4, 1 / 4), (4, 5, 1 / 5), (5, 6, 1 / 6)])
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -71,10 +71,17 @@ def assert_same_run(found, wanted):
     assert np.abs(scores[0] - scores[1]).max() < 0.05 * scores[1].std()
 
 
+@pytest.fixture(scope="module")
+def one(run_command, tmp_path_factory):
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("one")
+    run_command("train.py", *flags_of(folder, *FLAGS))
+    return folder / "digits/2/0"
+
+
 @pytest.mark.slow
-def test_a_lost_worker_and_its_return(run_command, tmp_path):
+def test_a_lost_worker_and_its_return(one, tmp_path):
     """Two processes train as one does, though one of them is killed on the way."""
-    run_command("train.py", *flags_of(tmp_path / "one", *FLAGS))
     work = tmp_path / "two/digits/2/0.unfinished"
     workers = start_workers(tmp_path / "two")
     until = time.monotonic() + 240
@@ -88,7 +95,7 @@ def test_a_lost_worker_and_its_return(run_command, tmp_path):
     assert "Traceback" not in said[0]
     codes, said = wait_for_all(start_workers(tmp_path / "two", "--resume"))
     assert codes == [0, 0], said
-    assert_same_run(tmp_path / "two/digits/2/0", tmp_path / "one/digits/2/0")
+    assert_same_run(tmp_path / "two/digits/2/0", one)
 
 
 @pytest.mark.slow
@@ -106,7 +113,6 @@ def test_multi_worker_needs_tf_config(run_command, tmp_path):
 
 
 @pytest.mark.slow
-def test_mirrored_on_one_device_is_one(run_command, tmp_path):
-    run_command("train.py", *flags_of(tmp_path / "one", *FLAGS))
-    run_command("train.py", *flags_of(tmp_path / "two", *FLAGS, "--strategy=mirrored"))
-    assert_same_run(tmp_path / "two/digits/2/0", tmp_path / "one/digits/2/0")
+def test_mirrored_on_one_device_is_one(one, run_command, tmp_path):
+    run_command("train.py", *flags_of(tmp_path, *FLAGS, "--strategy=mirrored"))
+    assert_same_run(tmp_path / "digits/2/0", one)

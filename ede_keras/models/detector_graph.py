@@ -1,0 +1,25 @@
+"""The tensors that every detector has, by name."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorGraph:
+    """The tensors of a detector's functional graph, for n images.
+
+    Args:
+        images: The input, `(n, height, width, channels)`, 0 to 255.
+        terms: The terms of the score, `(n,)` by name.
+        latents: z = E1(x), `(n, ...)`.
+        reconstruction: The images that the anomaly map compares with, in [-1, 1], at full size.
+        anomaly_map: `(n, height, width)`.
+        codes: What `Pretext.adapt` learns from, tensors `(n, ...)` by name.
+    """
+
+    images: Any
+    terms: dict[str, Any]
+    latents: Any
+    reconstruction: Any
+    anomaly_map: Any
+    codes: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,86 @@
+"""The parts of an EDE that can be replaced: its four networks and its pretext."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import keras
+
+from ede_keras.errors import InputError
+from ede_keras.layers import networks
+from ede_keras.layers.geometric_pretext import GeometricPretext
+from ede_keras.layers.pretext import Pretext
+from ede_keras.models.arguments import EDEArguments
+
+# A network of the user's: a layer, or a function with the arguments of `networks.build_encoder`.
+Network: TypeAlias = keras.Layer | Callable[..., keras.Layer]
+NETWORKS = ("encoder1", "encoder2", "decoder1", "decoder2")
+
+
+def check_own_networks(own: dict[str, object], known: Sequence[str]) -> None:
+    """Raises an `InputError` for a network that the variant lacks, or one that is given twice."""
+    given = {name: network for name, network in own.items() if network is not None}
+    if unknown := sorted(set(given) - set(known)):
+        raise InputError(f"This variant has {', '.join(known)}. Received: {unknown[0]}")
+    layers = [network for network in given.values() if isinstance(network, keras.Layer)]
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise InputError(
+            "Each network must be a layer of its own. Received: one layer for two of "
+            f"{', '.join(given)}"
+        )
+
+
+def make_network(
+    name: str,
+    own: Network | None,
+    image_size: int,
+    channels: int,
+    latent_dim: int,
+    base_width: int,
+) -> keras.Layer:
+    """One of the four networks.
+
+    Args:
+        name: One of `NETWORKS`.
+        own: A layer to take instead of Figure 3's, or a function that builds one from the other
+            arguments, or None.
+        image_size: Height and width of the images.
+        channels: Their channels.
+        latent_dim: Length of the latent vectors.
+        base_width: Filters of Figure 3's first convolution.
+
+    Raises:
+        InputError: It is no layer, or it maps to another shape.
+    """
+    is_encoder = name.startswith("encoder")
+    build = networks.build_encoder if is_encoder else networks.build_decoder
+    if own is None:
+        return build(image_size, channels, latent_dim, base_width, name=name)
+    if not isinstance(own, keras.Layer) and callable(own):
+        own = own(image_size, channels, latent_dim, base_width, name=name)
+    if not isinstance(own, keras.Layer):
+        raise InputError(
+            f"`{name}` must be a Keras layer or model, or a function that builds one. "
+            f"Received: {own!r}"
+        )
+    image, latent = (None, image_size, image_size, channels), (None, latent_dim)
+    taken, given = (image, latent) if is_encoder else (latent, image)
+    try:
+        found = tuple(own(keras.KerasTensor(taken)).shape)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"`{name}` must map {taken} to {given}. Received: {error}") from error
+    if found != given:
+        raise InputError(f"`{name}` must map {taken} to {given}. Received: an output {found}")
+    return own
+
+
+def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:
+    """The pretext's layer: the given one, or the one of that name; None for "none"."""
+    pretext = arguments.pretext
+    if not isinstance(pretext, str):
+        return pretext
+    if pretext == "none":
+        return None
+    size, views = arguments.image_size, arguments.pretext_views
+    assert size is not None and views is not None  # as `resolve` leaves them
+    shape = (size, size, channels)
+    return GeometricPretext(pretext, shape, arguments.memory_size, views, name="pretext")

@@ -1,0 +1,98 @@
+"""Training by a recipe, in one call."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ede_keras.models.ede import EDE
+from ede_keras.models.recipes import get_recipe
+from ede_keras.training.callbacks import EpochCheckpoint, learning_rate_callbacks
+from ede_keras.utils import devices
+from ede_keras.utils.files import reading
+from ede_keras.utils.pipeline import make_train_dataset
+
+
+def fit_recipe(
+    recipe: str,
+    x_train: np.ndarray,
+    validation_data: Any = None,
+    *,
+    variant: type[EDE] = EDE,
+    seed: int = 0,
+    checkpoint_dir: str | Path | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+    jit_compile: bool | str = "auto",
+    **overrides: Any,
+) -> tuple[EDE, keras.callbacks.History]:
+    """Builds a model as a recipe says and trains it on normal images; `ede-train` does the same.
+
+    The model is not calibrated yet: call `model.calibrate(x_train, held_out=...)` next.
+
+    Args:
+        recipe: "default", "default_no_pretext" or "paper".
+        x_train: Normal images, `(n, height, width, 1 or 3)`, any numeric dtype, 0 to 255. An array
+            on disk, `np.memmap`, is read batch by batch.
+        validation_data: Held-out normal images, as `x_train`; their losses are reported.
+        variant: `EDE`, or a subclass such as `TwinEDE`.
+        seed: Seeds Keras, NumPy and Python, and the order of the batches: the same seed gives the
+            same model, and on a CPU with op determinism the same bits.
+        checkpoint_dir: A folder for `last.keras`, saved after every epoch, and `history.csv`. If
+            they are there already, training goes on after the last whole epoch and ends with the
+            same weights as an unbroken run.
+        callbacks: Keras callbacks.
+        verbose: As in `keras.Model.fit`.
+        jit_compile: As in `EDE.compile`.
+        **overrides: Fields of `EDEArguments` or `TrainingArguments` that replace the recipe's,
+            for instance `epochs=2`; and networks, `encoder1=...` (see `EDE`).
+
+    Returns:
+        `(model, history)`: the trained model, and Keras' record of the losses.
+
+    Raises:
+        InputError: The recipe, an argument or the images cannot be used.
+
+    Example:
+        >>> model, history = fit_recipe("default", x_train, validation_data=x_val, seed=0)
+        >>> model.calibrate(x_train, held_out=x_val)
+    """
+    image_shape, n_train = x_train.shape[1:], len(x_train)
+    own = {name: overrides.pop(name) for name in EDE.network_names if name in overrides}
+    arguments, training = get_recipe(recipe, image_shape, n_train, **overrides)
+    keras.utils.set_random_seed(seed)
+    last = Path(checkpoint_dir) / "last.keras" if checkpoint_dir is not None else None
+    if last is not None and last.exists():
+        with reading(last, "delete it to begin again"):
+            model = keras.saving.load_model(last)
+        initial_epoch = int(model.epoch.numpy())
+    else:
+        model = variant(image_shape, **arguments.to_dict(), **own)
+        model.compile(
+            keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1),
+            jit_compile=jit_compile,
+        )
+        initial_epoch = 0
+    assert training.batch_size is not None  # the default by shape
+    dataset, steps = make_train_dataset(
+        x_train, training.batch_size, seed, initial_epoch, training.min_steps
+    )
+    # The learning rate comes before the checkpoint, whose history records it.
+    first = learning_rate_callbacks(training)
+    # Of several workers only one writes.
+    if checkpoint_dir is not None and devices.is_chief(tf.distribute.get_strategy()):
+        first.append(EpochCheckpoint(checkpoint_dir, initial_epoch))
+    history = model.fit(
+        dataset,
+        steps_per_epoch=steps,
+        initial_epoch=initial_epoch,
+        epochs=training.epochs,
+        validation_data=validation_data,
+        validation_batch_size=training.batch_size,
+        callbacks=[*first, *callbacks],
+        verbose=verbose,
+    )
+    return model, history
