@@ -1,10 +1,11 @@
-"""Images to scores in an Apache Beam pipeline; one that cannot be scored becomes a dead letter."""
+"""Beam transforms from images to scores. An image that cannot be scored becomes a dead letter."""
 
 import os
 import re
 import shutil
 import tempfile
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -15,86 +16,111 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunIn
 from ede_keras.data.images import files
 from ede_keras.errors import InputError
 from ede_keras.utils import pipeline
+from ede_keras.utils.files import StrPath
 
 SIGNATURE = "serving_default"
-# Of a reason: where in a graph, or in memory.
+# Parts of an error message that name a node of a graph or an address in memory.
 _PLACES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*| at 0x[0-9a-f]+")
+
+# Score, label and threshold of an image.
+Outputs = tuple[float, int, float]
 
 
 class Score(NamedTuple):
-    """The row of an image that was scored."""
+    """The score of an image.
+
+    Args:
+        path: Path of the image.
+        score: Higher means more anomalous.
+        label: 1 if the score is above the threshold, else 0.
+        threshold: The model's threshold.
+    """
 
     path: str
-    score: float  # higher is more anomalous
-    label: int  # 1 where the score is above the threshold
+    score: float
+    label: int
     threshold: float
 
 
 class DeadLetter(NamedTuple):
-    """The row of an image, or a file, that was not scored."""
+    """An image or a file that could not be scored.
+
+    Args:
+        path: Path of the image or file.
+        reason: Type and message of the error, in one line.
+    """
 
     path: str
     reason: str
 
 
 class ReadImages(beam.PTransform):
-    """Patterns of image files to `(path, content)`.
+    """Reads image files, from a collection of file patterns.
 
-    Takes a collection of patterns, such as "parts/**.png" with `*`, `**`, `?` and `[...]`, on any
-    file system that Beam knows. A file that two of them match is read twice.
+    A pattern, such as "parts/**.png", may contain `*`, `**`, `?` and `[...]`, and name any file
+    system that Beam supports. A file that matches two patterns is read twice.
 
     Returns:
-        `(contents, dead letters)`: collections of `(str, bytes)` and of `DeadLetter`.
+        `(contents, dead_letters)`: a collection of `(path, content)`, `str` and `bytes`, and a
+        collection of `DeadLetter`.
     """
 
-    def expand(self, patterns):
-        contents, failed = _find_files(patterns) | beam.Map(_read_file).with_exception_handling()
-        return contents, failed | beam.MapTuple(_bury_file)
+    def expand(self, patterns: beam.PCollection):
+        """Adds the transform to the pipeline."""
+        contents, failed = _match_files(patterns) | beam.Map(_read_file).with_exception_handling()
+        return contents, failed | beam.MapTuple(_file_to_dead_letter)
 
 
 class ReadExamples(beam.PTransform):
-    """Patterns of TFRecord files of `tf.train.Example`s to `(path#n, content)`, n from 0 on.
+    """Reads TFRecord files of `tf.train.Example`s, from a collection of file patterns.
 
-    Of a file that is damaged the records before the damage are read; the rest is one dead letter,
-    as is all of a compressed file that cannot be unpacked. Images in TIFF or WebP are not decoded.
+    If a file is damaged, the records before the damage are read and the rest becomes one dead
+    letter. A damaged compressed file becomes one dead letter. TIFF and WebP images are not
+    supported.
 
     Args:
-        feature: Name of the feature that holds an encoded image.
+        feature: Name of the feature that holds the encoded image.
 
     Returns:
-        `(contents, dead letters)`, as of `ReadImages`.
+        `(contents, dead_letters)`, as in `ReadImages`. The path of a record is "path#n", where n
+        counts the records of the file from 0.
     """
 
-    def __init__(self, feature):
+    def __init__(self, feature: str):
         super().__init__()
         self.feature = feature
 
-    def expand(self, patterns):
-        # Partial: what came before the damage counts.
+    def expand(self, patterns: beam.PCollection):
+        """Adds the transform to the pipeline."""
+        # `partial` keeps the records before the damage.
         read = beam.FlatMap(_read_records).with_exception_handling(partial=True)
-        records, failed = _find_files(patterns) | read
-        extract = beam.Map(_extract, self.feature).with_exception_handling()
+        records, failed = _match_files(patterns) | read
+        extract = beam.Map(_extract_image, self.feature).with_exception_handling()
         contents, unusable = records | extract
-        buried = [failed | beam.MapTuple(_bury_file), unusable | "Bury" >> beam.MapTuple(_bury)]
-        return contents, buried | beam.Flatten()
+        dead_letters = [
+            failed | "Damaged files" >> beam.MapTuple(_file_to_dead_letter),
+            unusable | "Unusable records" >> beam.MapTuple(_image_to_dead_letter),
+        ]
+        return contents, dead_letters | beam.Flatten()
 
 
 class ScoreImages(beam.PTransform):
-    """Contents of image files, `(path, content)`, to their scores by an exported SavedModel.
+    """Scores the contents of image files, a collection of `(path, content)`.
 
-    Each content is decoded as `evaluate.py` does a folder's: turned upright by its EXIF data,
-    TIFF and WebP through Pillow if the path ends so.
+    Each image is decoded as `evaluate.py` decodes the images of a folder: it is rotated according
+    to its EXIF orientation, and Pillow decodes files with a TIFF or WebP extension.
 
     Args:
-        model: A version that `export_savedmodel` made, a path on any file system of TensorFlow.
-        batch_size: Images that are scored at once, at the most.
+        model: Folder of a version that `export_savedmodel` wrote, on any file system that
+            TensorFlow supports.
+        batch_size: Largest number of images in a batch. Defaults to 64.
 
     Returns:
-        `(scores, dead letters)`: collections of `Score` and of `DeadLetter`; each image is in one
-        of them.
+        `(scores, dead_letters)`: a collection of `Score` and a collection of `DeadLetter`. Each
+        image is in exactly one of them.
 
     Raises:
-        InputError: There is no such SavedModel.
+        InputError: The folder holds no SavedModel, or not one of `export_savedmodel`.
 
     Example:
         >>> with beam.Pipeline() as p:
@@ -102,51 +128,74 @@ class ScoreImages(beam.PTransform):
         ...     scores, unscored = contents | ScoreImages("serving/ede/1")
     """
 
-    def __init__(self, model, batch_size=64):
+    def __init__(self, model: StrPath, batch_size: int = 64):
         super().__init__()
         self.model = resolve(str(model))
         self.batch_size = batch_size
-        self.image_shape = find_image_shape(self.model)
+        self.image_shape = read_image_shape(self.model)
 
-    def expand(self, contents):
+    def expand(self, contents: beam.PCollection):
+        """Adds the transform to the pipeline."""
         decode = beam.Map(_decode, self.image_shape).with_exception_handling()
         images, undecoded = contents | "Decode" >> decode
-        handler = KeyedModelHandler(SavedModelHandler(self.model, self.batch_size))
+        handler: KeyedModelHandler[str, np.ndarray, Outputs, Any] = KeyedModelHandler(
+            SavedModelHandler(self.model, self.batch_size)
+        )
         scored, failed = images | RunInference(handler).with_exception_handling()
-        buried = [
-            undecoded | "Bury images" >> beam.MapTuple(_bury),
-            failed.failed_inferences | "Bury batches" >> beam.FlatMapTuple(_bury_batch),
+        dead_letters = [
+            undecoded | "Undecoded images" >> beam.MapTuple(_image_to_dead_letter),
+            failed.failed_inferences
+            | "Failed batches" >> beam.FlatMapTuple(_batch_to_dead_letters),
         ]
         scores = scored | "Rows" >> beam.MapTuple(_make_row).with_output_types(Score)
-        return scores, buried | beam.Flatten()
+        return scores, dead_letters | beam.Flatten()
 
 
-class SavedModelHandler(ModelHandler):
-    """Loads a SavedModel of ours, and scores batches of images `(height, width, channels)`.
+class SavedModelHandler(ModelHandler[np.ndarray, Outputs, Any]):
+    """Loads an exported SavedModel, and scores batches of images `(height, width, channels)`.
 
-    Beam's own handlers of TensorFlow's models load them by `keras.models.load_model`, which in
-    Keras 3 reads no SavedModel, and need tensorflow-hub.
+    Beam's own handlers for TensorFlow need tensorflow-hub, and load a model by
+    `keras.models.load_model`, which cannot read a SavedModel in Keras 3.
+
+    Args:
+        model: Folder of the SavedModel.
+        batch_size: Number of images in a batch; the last batch may be smaller.
     """
 
-    def __init__(self, model, batch_size):
+    def __init__(self, model: str, batch_size: int):
         super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
         self.model = model
 
-    def load_model(self):
+    def load_model(self) -> Any:
+        """Loads the SavedModel."""
         return tf.saved_model.load(self.model)
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self, batch: Sequence[np.ndarray], model: Any, inference_args: dict | None = None
+    ) -> list[Outputs]:
+        """Scores a batch of float32 images; returns score, label and threshold of each."""
         del inference_args
         outputs = model.signatures[SIGNATURE](images=tf.constant(np.stack(batch)))
         columns = [outputs[name].numpy().tolist() for name in ("score", "label", "threshold")]
         return list(zip(*columns, strict=True))
 
-    def get_num_bytes(self, batch):
+    def get_num_bytes(self, batch: Sequence[np.ndarray]) -> int:
+        """Returns the size of a batch, for Beam's metrics."""
         return sum(image.nbytes for image in batch)
 
 
-def find_image_shape(model):
-    """(height, width, channels) of the images that a SavedModel takes."""
+def read_image_shape(model: str) -> tuple[int, int, int]:
+    """Reads `(height, width, channels)` of the images that a SavedModel expects.
+
+    Args:
+        model: Folder of a version that `export_savedmodel` wrote.
+
+    Returns:
+        The shape.
+
+    Raises:
+        InputError: The folder holds no SavedModel, or not one of `export_savedmodel`.
+    """
     if not tf.saved_model.contains_saved_model(model):
         raise InputError(
             "The model must be a version that ede_keras.export wrote, a folder with "
@@ -154,30 +203,34 @@ def find_image_shape(model):
         )
     signatures = tf.saved_model.load(model).signatures
     if SIGNATURE not in signatures:
-        raise InputError(f"The model has no signature {SIGNATURE}. Received: {model}")
+        raise InputError(f"The model must have a signature {SIGNATURE}. Received: {model}")
     _, inputs = signatures[SIGNATURE].structured_input_signature
-    return tuple(inputs["images"].shape[1:])
+    height, width, channels = inputs["images"].shape[1:]
+    return height, width, channels
 
 
-def resolve(path):
-    """A local path as an absolute one, for Beam finds nothing by a pattern without a folder."""
+def resolve(path: str) -> str:
+    """Makes a local path absolute, because Beam finds nothing for a pattern without a folder."""
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
-def _find_files(patterns):
-    found = patterns | beam.Map(resolve) | fileio.MatchAll()
-    # Or all that one pattern finds would stay with the worker that found it.
-    return found | beam.Reshuffle() | fileio.ReadMatches()
+def _match_files(patterns):
+    matches = patterns | beam.Map(resolve) | fileio.MatchAll()
+    # Without the reshuffle, one worker would process all files of a pattern.
+    return matches | beam.Reshuffle() | fileio.ReadMatches()
+
+
+# Beam reads the annotations of the following functions as its own type hints: they have none.
 
 
 def _read_file(file):
-    with file.open() as stream:  # `read` leaves it open
-        return _show_path(file.metadata.path), stream.read()
+    with file.open() as stream:  # `file.read` would leave it open
+        return _to_text(file.metadata.path), stream.read()
 
 
 def _read_records(file):
-    path = _show_path(file.metadata.path)
-    # TensorFlow checks what it reads, but knows fewer file systems than Beam.
+    path = _to_text(file.metadata.path)
+    # TensorFlow checks the records, but supports fewer file systems than Beam: read a local copy.
     with tempfile.NamedTemporaryFile() as copy:
         with file.open() as stream:
             shutil.copyfileobj(stream, copy)
@@ -187,7 +240,7 @@ def _read_records(file):
             yield f"{path}#{n}", record
 
 
-def _extract(element, feature):
+def _extract_image(element, feature):
     path, record = element
     values = tf.train.Example.FromString(record).features.feature[feature].bytes_list.value
     if len(values) != 1:
@@ -206,30 +259,28 @@ def _make_row(path, outputs):
     return Score(path, *outputs)
 
 
-# Dead letters. Beam's are (element, (type, representation, traceback)) of what was raised.
+def _file_to_dead_letter(file, failure):
+    return DeadLetter(_to_text(file.metadata.path), _describe(failure))
 
 
-def _bury_file(file, error):
-    return DeadLetter(_show_path(file.metadata.path), _name_reason(error))
+def _image_to_dead_letter(element, failure):
+    return DeadLetter(element[0], _describe(failure))
 
 
-def _bury(element, error):
-    return DeadLetter(element[0], _name_reason(error))
+def _batch_to_dead_letters(batch, failure):
+    return [DeadLetter(path, _describe(failure)) for path, _ in batch]
 
 
-def _bury_batch(batch, error):
-    return [DeadLetter(path, _name_reason(error)) for path, _ in batch]
-
-
-def _name_reason(error):
-    kind, _, trace = error
-    # TensorFlow's messages begin with the graph's history and end with its place.
+def _describe(failure):
+    """Type and message of a failure, in one line."""
+    kind, _, trace = failure  # type, representation and traceback, as Beam gives them
+    # TensorFlow's messages begin with the history of the graph; the last line says what failed.
     lines = _PLACES.sub("", trace[-1]).splitlines()
     last = next(line.strip() for line in reversed(lines) if line.strip())
-    named = rf"^([\w.]+[.])?{kind.__name__}(: *|$)"
-    return f"{kind.__name__}: {re.sub(named, '', last)}"
+    prefix = rf"^([\w.]+[.])?{kind.__name__}(: *|$)"
+    return f"{kind.__name__}: {re.sub(prefix, '', last)}"
 
 
-def _show_path(path):
-    """A path as text, which names of files need not be."""
+def _to_text(path: str) -> str:
+    """Escapes the bytes of a file name that are not valid UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,1 +1,1 @@
-"""Metrics, masks, plots and the report of a scored set."""
+"""Metrics, masks, plots and the report of scored images."""

@@ -1,91 +1,105 @@
-"""Where an anomaly is: masks of a folder in MVTec's layout, and how well maps agree with them."""
+"""Masks of a folder in MVTec's layout, and metrics that compare anomaly maps with them."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage  # comes with scikit-learn
+from scipy import ndimage  # a dependency of scikit-learn
 from sklearn.metrics import auc, roc_auc_score, roc_curve
 
 from ede_keras.data.images.files import EXTENSIONS, load_images
+from ede_keras.utils.files import StrPath
 
-MASKS = "ground_truth"
+MASK_FOLDER = "ground_truth"
 # Masks and maps are compared at this height and width, as is usual for MVTec.
 SIZE = 256
-MAX_FPR = 0.3  # AUPRO is a mean up to this false positive rate
+MAX_FPR = 0.3  # AUPRO is a mean over false positive rates up to this one
 
 
-def find_mask(folder, file):
-    """The mask of an image, a path, or None.
+def find_mask(folder: StrPath, file: str) -> Path | None:
+    """Finds the mask of an image.
 
     Args:
         folder: Root of the layout.
-        file: The image's path in it, such as "test/scratch/007.png": its mask is
-            `ground_truth/scratch/007_mask.png`, or 007 with any extension of an image.
+        file: Path of the image relative to `folder`, such as "test/scratch/007.png". Its mask is
+            "ground_truth/scratch/007_mask.png" or "ground_truth/scratch/007.png", with any image
+            extension.
+
+    Returns:
+        The path of the mask. None if there is no mask, or the image is not in "test".
     """
-    inside = Path(file).parts
-    if inside[0] != "test":
+    parts = Path(file).parts
+    if parts[0] != "test":
         return None
-    parent = Path(folder, MASKS, *inside[1:-1])
+    parent = Path(folder, MASK_FOLDER, *parts[1:-1])
     stem = Path(file).stem
-    names = [f"{stem}{ending}{extension}" for ending in ("_mask", "") for extension in EXTENSIONS]
+    names = [f"{stem}{suffix}{extension}" for suffix in ("_mask", "") for extension in EXTENSIONS]
     return next((parent / name for name in names if (parent / name).is_file()), None)
 
 
-def load_masks(folder, files, true_labels):
-    """The masks of test images.
+def load_masks(
+    folder: StrPath, files: Sequence[str] | np.ndarray, true_labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Loads the masks of test images. Warns of damaged masks, and skips them.
 
     Args:
         folder: Root of the layout.
-        files: The images' paths in it, `(n,)`.
-        true_labels: `(n,)`, 1 for anomalous; nothing is anomalous in the others.
+        files: Paths of the n images relative to `folder`.
+        true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal.
 
     Returns:
-        `(masks, known)`: bool `(m, SIZE, SIZE)`, of the m images for which bool `(n,)` is true:
-        the normal ones and those that have a mask. None if no anomalous image has one.
+        `(masks, known)`. `known` is bool `(n,)`, true for normal images and for anomalous images
+        with a mask, m in total. `masks` is bool `(m, SIZE, SIZE)`, true for anomalous pixels;
+        normal images have none. Returns None if no anomalous image has a mask.
     """
-    if not Path(folder, MASKS).is_dir():
+    if not Path(folder, MASK_FOLDER).is_dir():
         return None
     found = [
         find_mask(folder, file) if label else None
         for file, label in zip(files, true_labels, strict=True)
     ]
     with_mask = np.flatnonzero([path is not None for path in found])
-    paths = [found[i] for i in with_mask]
-    drawn, damaged = load_images(paths, (SIZE, SIZE, 1))
+    paths = [path for path in found if path is not None]
+    loaded, damaged = load_images(paths, (SIZE, SIZE, 1))
     if damaged.any():
-        named = paths[damaged.argmax()]
-        warnings.warn(f"{damaged.sum()} masks are damaged and left out: {named}", stacklevel=2)
+        warnings.warn(
+            f"Skipped {damaged.sum()} damaged masks, such as {paths[damaged.argmax()]}",
+            stacklevel=2,
+        )
         with_mask = with_mask[~damaged]
     if not len(with_mask):
         return None
     masks = np.zeros((len(found), SIZE, SIZE), bool)
-    # Rounded to the nearer, so that what is half an anomaly is one.
-    masks[with_mask] = drawn[..., 0] > 127
+    # Resizing blurs the edges; a pixel that is at least half anomalous counts as anomalous.
+    masks[with_mask] = loaded[..., 0] > 127
     known = np.asarray(true_labels) == 0
     known[with_mask] = True
     return masks[known], known
 
 
-def compare_maps(maps, masks):
-    """How well anomaly maps find the anomalous pixels.
+def compare_maps(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    """Measures how well anomaly maps find the anomalous pixels.
 
     Args:
-        maps: float32 `(n, height, width)`, higher for more anomalous; resized to the masks.
-        masks: bool `(n, SIZE, SIZE)`.
+        maps: float32 `(n, height, width)`, higher means more anomalous. They are resized to the
+            masks.
+        masks: bool `(n, SIZE, SIZE)`, true for anomalous pixels. Both kinds of pixels must occur.
 
     Returns:
-        A dict: `pixel_auroc`; and `pixel_aupro`, the mean overlap with each connected anomalous
-        region, over false positive rates up to 0.3, divided by it.
+        A dict of floats in [0, 1]: `pixel_auroc`, and `pixel_aupro`, the overlap with each
+        connected anomalous region, averaged over the regions and over false positive rates from
+        0 to 0.3.
 
-    Reference: Bergmann et al., "MVTec AD", CVPR 2019; AUPRO is of their 2020 "Uninformed
-    students".
+    Reference:
+        Bergmann et al., "MVTec AD", CVPR 2019; AUPRO: Bergmann et al., "Uninformed students",
+        CVPR 2020.
     """
     scores = tf.image.resize(maps[..., None], masks.shape[1:]).numpy().ravel()
     truth = masks.ravel()
-    # Each region counts alike, however large it is: then the true positive rate is the mean
-    # overlap, and AUPRO a part of the area under an ROC curve.
+    # All regions have the same total weight, whatever their size. With these weights the true
+    # positive rate is the mean overlap, and AUPRO is a part of the area under an ROC curve.
     weights = np.concatenate([_region_weights(mask).ravel() for mask in masks])
     fpr, overlap, _ = roc_curve(truth, scores, sample_weight=weights)
     inside = fpr < MAX_FPR
@@ -97,8 +111,9 @@ def compare_maps(maps, masks):
     }
 
 
-def _region_weights(mask):
-    """1 for a normal pixel, else one by the pixels of its region."""
-    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))  # corners connect, as in MVTec's
+def _region_weights(mask: np.ndarray) -> np.ndarray:
+    """1 for a normal pixel, 1 / (pixels of its region) for an anomalous one."""
+    # Pixels that touch at a corner are connected, as in MVTec's evaluation.
+    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     sizes = np.bincount(regions.ravel())
     return np.where(mask, 1 / sizes[regions], 1.0)

@@ -1,46 +1,74 @@
-"""Plots of a scored set; they need matplotlib."""
+"""Plots of scored images. They need matplotlib."""
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 NORMAL, ANOMALOUS, UNKNOWN = "#3b6ea8", "#c8553d", "#777777"
-SIZE = (5, 3.6)
-# Where the histogram's axes lie in its picture, left and width, so that a page can mark a score.
+SIZE = (5.0, 3.6)  # inches
+# Left edge and width of the histogram's axes, as parts of the picture's width. The report uses
+# them to mark a score in the picture.
 HISTOGRAM_AXES = (0.04, 0.92)
 BINS = 50
-# Scores above this quantile are shown in the last bin: one huge score would squeeze the others.
+# The last bin holds all scores above this quantile, so that outliers do not squeeze the others.
 SHOWN_QUANTILE = 0.995
 
 
-def draw_roc(scores, true_labels):
-    """The ROC curve, a figure."""
+def plot_roc(scores: np.ndarray, true_labels: np.ndarray) -> Figure:
+    """Plots the ROC curve.
+
+    Args:
+        scores: Floats `(n,)`, higher means more anomalous.
+        true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal; both must occur.
+
+    Returns:
+        The figure.
+    """
     fpr, tpr, _ = roc_curve(true_labels, scores)
-    figure, axis = _square("false positive rate", "true positive rate")
+    figure, axis = _make_square("false positive rate", "true positive rate")
     axis.plot([0, 1], [0, 1], color=UNKNOWN, linestyle=":")
     axis.plot(fpr, tpr, color=ANOMALOUS, label=f"AUROC {auc(fpr, tpr):.3f}")
     axis.legend(frameon=False, loc="lower right")
     return figure
 
 
-def draw_precision_recall(scores, true_labels):
-    """Precision over recall, a figure; dotted is what blind guesses would reach."""
+def plot_precision_recall(scores: np.ndarray, true_labels: np.ndarray) -> Figure:
+    """Plots precision over recall. A dotted line shows the precision of random scores.
+
+    Args:
+        scores: As in `plot_roc`.
+        true_labels: As in `plot_roc`.
+
+    Returns:
+        The figure.
+    """
     precision, recall, _ = precision_recall_curve(true_labels, scores)
-    figure, axis = _square("recall", "precision")
+    figure, axis = _make_square("recall", "precision")
     axis.axhline(np.mean(true_labels), color=UNKNOWN, linestyle=":")
     axis.step(recall, precision, where="post", color=ANOMALOUS)
     return figure
 
 
-def histogram_range(scores):
-    """The lowest and the highest score that `draw_histogram` shows."""
-    low, high = np.min(scores), np.quantile(scores, SHOWN_QUANTILE)
+def histogram_range(scores: np.ndarray) -> tuple[float, float]:
+    """Returns the lowest and the highest score that `plot_histogram` shows."""
+    low, high = float(np.min(scores)), float(np.quantile(scores, SHOWN_QUANTILE))
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def draw_histogram(scores, true_labels, threshold):
-    """How often which score occurs, by true label if there are any, a figure."""
+def plot_histogram(scores: np.ndarray, true_labels: np.ndarray | None, threshold: float) -> Figure:
+    """Plots a histogram of the scores with the threshold.
+
+    Args:
+        scores: Floats `(n,)`.
+        true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal; each has its own histogram.
+            None if unknown.
+        threshold: The threshold of the score.
+
+    Returns:
+        The figure.
+    """
     low, high = histogram_range(scores)
     kinds = [("not labelled", UNKNOWN, np.full(len(scores), True))]
     if true_labels is not None:
@@ -53,7 +81,7 @@ def draw_histogram(scores, true_labels, threshold):
     axis = figure.add_axes((left, 0.16, width, 0.8))
     for name, colour, chosen in kinds:
         shown = np.clip(scores[chosen], low, high)
-        axis.hist(shown, BINS, (low, high), alpha=0.6, color=colour, label=name)
+        axis.hist(shown, bins=BINS, range=(low, high), alpha=0.6, color=colour, label=name)
     axis.axvline(np.clip(threshold, low, high), color="black", linestyle="--", label="threshold")
     axis.set(xlim=(low, high), xlabel="score; the last bar holds all higher ones", yticks=[])
     axis.legend(frameon=False)
@@ -61,12 +89,20 @@ def draw_histogram(scores, true_labels, threshold):
     return figure
 
 
-def heat(share):
-    """Anomaly maps `(n, h, w)` in [0, 1] as colours, uint8 `(n, h, w, 3)`; 1 is the lightest."""
-    return matplotlib.colormaps["magma"](share, bytes=True)[..., :3]
+def apply_colormap(values: np.ndarray) -> np.ndarray:
+    """Colours anomaly maps.
+
+    Args:
+        values: Floats `(n, height, width)` in [0, 1].
+
+    Returns:
+        uint8 `(n, height, width, 3)`, RGB; 1 is the lightest colour.
+    """
+    return matplotlib.colormaps["magma"](values, bytes=True)[..., :3]
 
 
-def _square(x_name, y_name):
+def _make_square(x_name: str, y_name: str) -> tuple[Figure, Axes]:
+    """An empty plot with both axes from 0 to 1."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axis = figure.subplots()
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), xlabel=x_name, ylabel=y_name)

@@ -1,22 +1,26 @@
-"""A scored set as one page to look at, and its plots as pictures; needs the extra `.[report]`."""
+"""An HTML page that shows scored images, and its plots. Needs the extra `ede-keras[report]`."""
 
 import base64
 import dataclasses
 import io
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ede_keras.errors import InputError
-from ede_keras.utils.files import atomic_path
+from ede_keras.models.detector import AnomalyDetector
+from ede_keras.utils.files import StrPath, atomic_path
 from ede_keras.version import __version__
 
 try:
     import jinja2
+    from matplotlib.figure import Figure
 
     from ede_keras.evaluation import plots
 except ImportError as error:
@@ -24,19 +28,20 @@ except ImportError as error:
         f"A report needs matplotlib and jinja2: pip install 'ede-keras[report]'. Received: {error}"
     ) from error
 
-MOST, WORST = 12, 8  # images in a gallery, and in one of mistakes
+GALLERY_SIZE = 12  # most images in a gallery
+MISTAKES_SIZE = 8  # most images in a gallery of mistakes
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
-    """A set of images and what a model says of them.
+class ScoredImages:
+    """Images with the scores and labels that a model gave them.
 
     Args:
-        images: `(n, height, width, channels)`, 0 to 255.
-        ids: Name or position of each image, `(n,)`.
-        scores: `(n,)`, higher for more anomalous.
-        labels: `(n,)`, 1 where the model calls an image anomalous.
-        true_labels: `(n,)`, 1 for anomalous; None if nothing is known.
+        images: Array `(n, height, width, channels)` of any numeric dtype, 0 to 255.
+        ids: Path or index of each image, `(n,)`.
+        scores: float32 `(n,)`, higher means more anomalous.
+        labels: int32 `(n,)`, 1 if the score is above the threshold, else 0.
+        true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
     """
 
     images: np.ndarray
@@ -46,53 +51,84 @@ class Scored:
     true_labels: np.ndarray | None
 
 
-def write_report(path, model, scored, metrics, config):
-    """Writes `path`, an HTML page that needs no other file, and beside it a PNG of each plot.
+def write_report(
+    path: StrPath,
+    model: AnomalyDetector,
+    scored: ScoredImages,
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> None:
+    """Writes an HTML page that needs no other file, and a PNG file of each plot.
 
     Args:
-        path: The page; the plots' names begin with its stem.
-        model: A calibrated `EDE` or variant, for reconstructions and anomaly maps.
-        scored: A `Scored`.
-        metrics: What `compute_metrics` found, the threshold, and more to show, a dict.
-        config: The run's config, a dict.
+        path: The page. The PNG files go into the same folder; their names begin with its stem.
+        model: The calibrated model, for reconstructions and anomaly maps.
+        scored: The images with their scores.
+        metrics: The metrics of `compute_metrics`, the `threshold`, and others to show.
+        config: The config of the run, with `dataset` and `normal_name`.
     """
     path = Path(path)
-    figures = draw_figures(scored, metrics)
+    figures = plot_figures(scored, metrics)
     pictures = {}
     for name, figure in figures.items():
-        png = io.BytesIO()
-        figure.savefig(png, dpi=120, format="png")
-        pictures[name] = png.getvalue()
-    page = render(model, scored, metrics, config, pictures)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=120, format="png")
+        pictures[name] = buffer.getvalue()
+    page = render_page(model, scored, metrics, config, pictures)
     for name, png in pictures.items():
-        with atomic_path(path.with_name(f"{path.stem}-{name}.png")) as aside:
-            aside.write_bytes(png)
-    with atomic_path(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+        with atomic_path(path.with_name(f"{path.stem}-{name}.png")) as temporary:
+            temporary.write_bytes(png)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
-def draw_figures(scored, metrics):
-    """The plots by name; curves only where both kinds of images are known."""
+def plot_figures(scored: ScoredImages, metrics: Mapping[str, Any]) -> dict[str, Figure]:
+    """Plots the histogram and, if both classes occur, the curves.
+
+    Args:
+        scored: As in `write_report`.
+        metrics: As in `write_report`.
+
+    Returns:
+        A dict of `scores` and, if they exist, `roc` and `precision_recall`.
+    """
     scores, true_labels = scored.scores, scored.true_labels
-    figures = {"scores": plots.draw_histogram(scores, true_labels, metrics["threshold"])}
-    if metrics["auroc"] is not None:
-        figures["roc"] = plots.draw_roc(scores, true_labels)
-        figures["precision_recall"] = plots.draw_precision_recall(scores, true_labels)
+    figures = {"scores": plots.plot_histogram(scores, true_labels, metrics["threshold"])}
+    if true_labels is not None and metrics["auroc"] is not None:
+        figures["roc"] = plots.plot_roc(scores, true_labels)
+        figures["precision_recall"] = plots.plot_precision_recall(scores, true_labels)
     return figures
 
 
-def render(model, scored, metrics, config, pictures):
-    """The page, a string."""
-    galleries = choose(scored.scores, scored.labels, scored.true_labels)
+def render_page(
+    model: AnomalyDetector,
+    scored: ScoredImages,
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    pictures: Mapping[str, bytes],
+) -> str:
+    """Renders the HTML page.
+
+    Args:
+        model: As in `write_report`.
+        scored: As in `write_report`.
+        metrics: As in `write_report`.
+        config: As in `write_report`.
+        pictures: The plots of `plot_figures` as PNG files, by name.
+
+    Returns:
+        The page.
+    """
+    galleries = select_galleries(scored.scores, scored.labels, scored.true_labels)
     shown = sorted({int(i) for chosen in galleries.values() for i in chosen})
-    views = dict(zip(shown, draw_views(model, scored.images[shown]), strict=True))
+    views = dict(zip(shown, render_views(model, scored.images[shown]), strict=True))
     low, high = plots.histogram_range(scored.scores)
     data = {
         "scores": np.round(scored.scores.astype("float64"), 6).tolist(),
         "truth": None if scored.true_labels is None else scored.true_labels.tolist(),
         "threshold": metrics["threshold"],
-        "low": float(low),
-        "high": float(high),
+        "low": low,
+        "high": high,
         "axes": plots.HISTOGRAM_AXES,
     }
     environment = jinja2.Environment(
@@ -101,82 +137,128 @@ def render(model, scored, metrics, config, pictures):
     return environment.get_template("report.html").render(
         config=config,
         metrics=metrics,
-        verdict=tell(metrics, scored.labels),
-        counts=count(scored.labels, scored.true_labels),
+        summary=summarize(metrics, scored.labels),
+        counts=count_labels(scored.labels, scored.true_labels),
         galleries=galleries,
         views=views,
         scored=scored,
-        pictures={name: _data_uri(png) for name, png in pictures.items()},
+        pictures={name: _to_data_uri(png) for name, png in pictures.items()},
         data=json.dumps(data).replace("<", "\\u003c"),
-        versions=_versions(),
+        versions=_get_versions(),
     )
 
 
-def tell(metrics, labels):
-    """What it came to, in a sentence."""
-    called = f"{int(labels.sum())} of {len(labels)} images are called anomalous."
+def summarize(metrics: Mapping[str, Any], labels: np.ndarray) -> str:
+    """Summarizes the result in a few sentences.
+
+    Args:
+        metrics: The metrics of `compute_metrics`.
+        labels: int32 `(n,)`, 1 for anomalous, as the model labelled the images.
+
+    Returns:
+        The text.
+    """
+    predicted = f"labels {int(labels.sum())} of {len(labels)} images as anomalous."
     auroc = metrics["auroc"]
     if auroc is None:
-        return f"{called} Nothing says how many are."
-    words = ((0.95, "tells normal and anomalous images apart"), (0.8, "tells most apart"))
-    known = next((text for least, text in words if auroc >= least), "hardly tells them apart")
+        return f"The detector {predicted} Metrics need true labels of both classes."
+    if auroc >= 0.95:
+        quality = "separates normal and anomalous images well"
+    elif auroc >= 0.8:
+        quality = "separates most normal and anomalous images"
+    else:
+        quality = "hardly separates normal and anomalous images"
     return (
-        f"The detector {known}: an anomalous image scores higher than a normal one in "
-        f"{100 * auroc:.1f} of 100 pairs. {called}"
+        f"The detector {quality}: an anomalous image scores higher than a normal one in "
+        f"{100 * auroc:.1f} of 100 pairs. It {predicted}"
     )
 
 
-def count(labels, true_labels):
-    """How many images of each true label (0, 1; None alone if unknown) are called normal and
-    anomalous: `{true label: (normal, anomalous)}`."""
-    kinds = {None: np.full(len(labels), True)}
+def count_labels(
+    labels: np.ndarray, true_labels: np.ndarray | None
+) -> dict[int | None, tuple[int, int]]:
+    """Counts the labels that the model gave to the images of each class.
+
+    Args:
+        labels: int32 `(n,)`, 1 for anomalous, as the model labelled the images.
+        true_labels: Integers `(n,)`, 1 for anomalous. None if unknown.
+
+    Returns:
+        A dict from the true label, 0 or 1, to the numbers of images labelled
+        `(normal, anomalous)`. If the true labels are unknown, its only key is None, for all
+        images.
+    """
+    classes: dict[int | None, np.ndarray] = {None: np.full(len(labels), True)}
     if true_labels is not None:
-        kinds = {label: true_labels == label for label in (0, 1)}
+        classes = {0: true_labels == 0, 1: true_labels == 1}
     return {
-        label: (int((labels[chosen] == 0).sum()), int((labels[chosen] == 1).sum()))
-        for label, chosen in kinds.items()
+        true_label: (int((labels[chosen] == 0).sum()), int((labels[chosen] == 1).sum()))
+        for true_label, chosen in classes.items()
     }
 
 
-def choose(scores, labels, true_labels):
-    """The images to show, positions by the gallery's title; the most telling ones first."""
-    order = np.argsort(scores, kind="stable")
-    found = {"Most anomalous": order[::-1][:MOST], "Least anomalous": order[:MOST]}
+def select_galleries(
+    scores: np.ndarray, labels: np.ndarray, true_labels: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Selects the images to show.
+
+    Args:
+        scores: float32 `(n,)`.
+        labels: int32 `(n,)`, as the model labelled the images.
+        true_labels: Integers `(n,)`, 1 for anomalous. None if unknown: then there are no
+            galleries of mistakes.
+
+    Returns:
+        A dict from the title of each gallery to the indices of its images, the most extreme
+        first. Empty galleries are left out.
+    """
+    ascending = np.argsort(scores, kind="stable")
+    descending = ascending[::-1]
+    galleries = {}
     if true_labels is not None:
-        wrong = {
-            "False alarms": order[::-1][((true_labels == 0) & (labels == 1))[order[::-1]]],
-            "Missed anomalies": order[((true_labels == 1) & (labels == 0))[order]],
-        }
-        found = {**{title: chosen[:WORST] for title, chosen in wrong.items()}, **found}
-    return {title: chosen for title, chosen in found.items() if len(chosen)}
+        false_alarm = (true_labels == 0) & (labels == 1)
+        missed = (true_labels == 1) & (labels == 0)
+        galleries["False alarms"] = descending[false_alarm[descending]][:MISTAKES_SIZE]
+        galleries["Missed anomalies"] = ascending[missed[ascending]][:MISTAKES_SIZE]
+    galleries["Most anomalous"] = descending[:GALLERY_SIZE]
+    galleries["Least anomalous"] = ascending[:GALLERY_SIZE]
+    return {title: chosen for title, chosen in galleries.items() if len(chosen)}
 
 
-def draw_views(model, images):
-    """Of each image the pictures to show, dicts of data URIs by name. All maps of a page have
-    one scale of colours."""
+def render_views(model: AnomalyDetector, images: np.ndarray) -> list[dict[str, str]]:
+    """Renders the pictures to show of each image. All anomaly maps share one colour scale.
+
+    Args:
+        model: The calibrated model.
+        images: Array `(n, height, width, channels)`, 0 to 255.
+
+    Returns:
+        A dict of data URIs for each image: `image`, `reconstruction`, `residual` (the anomaly
+        map) and `overlay` (the anomaly map over the image).
+    """
     maps = model.predict(images, verbose=0)["anomaly_map"]
-    share = maps / max(maps.max(), 1e-12)
-    warm = plots.heat(share)
+    opacity = maps / max(maps.max(), 1e-12)
+    heatmap = plots.apply_colormap(opacity)
     colour = np.broadcast_to(images, (*images.shape[:3], 3)).astype("float32")
-    share = share[..., None]
+    opacity = opacity[..., None]
     views = {
         "image": images,
         "reconstruction": model.reconstruct(images),
-        "residual": warm,
-        "overlay": colour * (1 - share) + warm * share,
+        "residual": heatmap,
+        "overlay": colour * (1 - opacity) + heatmap * opacity,
     }
     pixels = {name: np.clip(np.round(view), 0, 255).astype("uint8") for name, view in views.items()}
     return [
-        {name: _data_uri(tf.io.encode_png(view[i]).numpy()) for name, view in pixels.items()}
+        {name: _to_data_uri(tf.io.encode_png(view[i]).numpy()) for name, view in pixels.items()}
         for i in range(len(images))
     ]
 
 
-def _data_uri(png):
+def _to_data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _versions():
+def _get_versions() -> dict[str, str]:
     packages = ("keras", "tensorflow", "numpy", "scikit-learn")
     own = {"python": platform.python_version(), "ede-keras": __version__}
     return {**own, **{name: version(name) for name in packages}}

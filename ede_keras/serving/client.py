@@ -1,33 +1,37 @@
-"""Images to a TF Serving server and its scores back, by gRPC or REST."""
+"""Sends images to a TF Serving server and returns their scores, over gRPC or REST."""
 
 import random
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
 from ede_keras.errors import InputError
 from ede_keras.serving.transports import OUTPUT_DTYPES, GrpcTransport, RestTransport, Unavailable
 
+Images = np.ndarray | Sequence[str | Path | bytes]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 
 
 class ScoringClient:
-    """Scores images by a model that `export_savedmodel` made and TF Serving serves.
+    """Scores images on a TF Serving server, with a model that `export_savedmodel` wrote.
 
-    A server that cannot be reached, or is busy loading the model, is asked again after pauses
-    that double, until the timeout.
+    If the server cannot be reached or is still loading the model, the client tries again after
+    pauses that double, until the timeout.
 
     Args:
-        address: "host:port" speaks gRPC (TF Serving's port 8500; needs the extra
-            `ede-keras[serving]`), "http://host:port" REST (its port 8501).
-        model_name: The server's name of the model.
-        version: Integer; by default whichever version the server prefers.
-        batch_size: Images in one request.
-        timeout: Seconds that a request may take, with all its retries.
+        address: "host:port" for gRPC (TF Serving's port 8500; needs the extra
+            `ede-keras[serving]`), or "http://host:port" for REST (port 8501).
+        model_name: Name of the model on the server. Defaults to "ede".
+        version: Version of the model, an integer. By default the server chooses.
+        batch_size: Images per request, at least 1. Defaults to 64.
+        timeout: Time limit of one request, retries included, in seconds. Defaults to 30.
 
     Raises:
-        InputError: The address is none.
+        InputError: `batch_size` or `timeout` is not positive, or gRPC is not installed.
 
     Example:
         >>> with ScoringClient("localhost:8500") as client:
@@ -35,58 +39,89 @@ class ScoringClient:
         array([0, 1], dtype=int32)
     """
 
-    def __init__(self, address, model_name="ede", version=None, batch_size=64, timeout=30.0):
+    def __init__(
+        self,
+        address: str,
+        model_name: str = "ede",
+        version: int | None = None,
+        batch_size: int = 64,
+        timeout: float = 30.0,
+    ):
         if batch_size < 1 or timeout <= 0:
             raise InputError(
                 "`batch_size` and `timeout` must be positive. "
                 f"Received: batch_size={batch_size}, timeout={timeout}"
             )
-        transport = RestTransport if address.startswith(("http:", "https:")) else GrpcTransport
+        transport: type[RestTransport] | type[GrpcTransport] = (
+            RestTransport if address.startswith(("http:", "https:")) else GrpcTransport
+        )
         self.transport = transport(address, model_name, version)
         self.batch_size = batch_size
         self.timeout = timeout
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
-    def close(self):
-        """Ends the connection."""
+    def close(self) -> None:
+        """Closes the connection."""
         self.transport.close()
 
-    def score(self, images, threshold=None):
-        """The score of every image.
+    def score(self, images: Images, threshold: float | None = None) -> dict[str, np.ndarray]:
+        """Scores images, in batches of `batch_size`.
 
         Args:
-            images: Array `(n, height, width, channels)`, any numeric dtype, 0 to 255, as
-                `model.predict` takes it; or a sequence of paths of image files or of their
-                contents, `bytes`, of any size, which the server decodes.
-            threshold: Decides in place of the model's own; a number, for arrays alone.
+            images: Array `(n, height, width, channels)` of any numeric dtype with pixels from 0
+                to 255, as for `model.predict`. Or a sequence of image files, each given by its
+                path or by its content as `bytes`; the server decodes and resizes them.
+            threshold: Threshold to use instead of the model's own. Only for arrays.
 
         Returns:
-            A dict of arrays `(n,)`: `score`, float32, higher is more anomalous; `label`, int32, 1
-            where the score is above the threshold; `threshold`, float32.
+            A dict of arrays `(n,)`: `score`, float32, higher means more anomalous; `label`,
+            int32, 1 if the score is above the threshold; `threshold`, float32.
 
         Raises:
-            InputError: The server cannot use the images; it says what it expected.
+            InputError: The images cannot be used, or the server refused them. The message
+                quotes the server.
             TimeoutError: The server did not answer in time.
-            ConnectionError: It was not to be reached.
+            ConnectionError: The server could not be reached, or failed.
         """
         return join_batches(list(self.score_batches(images, threshold)))
 
-    def score_batches(self, images, threshold=None):
-        """`score`, a batch at a time: yields a dict of arrays for every `batch_size` images."""
+    def score_batches(
+        self, images: Images, threshold: float | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Scores images like `score`, one batch at a time.
+
+        Args:
+            images: As in `score`.
+            threshold: As in `score`.
+
+        Yields:
+            The outputs of `score` for the next `batch_size` images.
+
+        Raises:
+            InputError: As in `score`.
+            TimeoutError: As in `score`.
+            ConnectionError: As in `score`.
+        """
         if isinstance(images, str | bytes | Path):
             raise InputError(
-                f"`images` must be an array or a sequence of images. Received: one {images!r:.60}"
+                "`images` must be an array or a sequence of images; put a single image into a "
+                f"list. Received: {images!r:.60}"
             )
         for begin in range(0, len(images), self.batch_size):
             batch = images[begin : begin + self.batch_size]
-            yield self._ask(*build_request(batch, threshold))
+            yield self._predict(*build_request(batch, threshold))
 
-    def _ask(self, signature_name, inputs):
+    def _predict(self, signature_name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         deadline = time.monotonic() + self.timeout
         pause = _FIRST_PAUSE
         while True:
@@ -97,27 +132,43 @@ class ScoringClient:
             except Unavailable as error:
                 if time.monotonic() + pause > deadline:
                     raise ConnectionError(
-                        f"No answer from {self.transport.address} within {self.timeout:g} s; is a "
-                        f"server there, and has it loaded the model? The last reason: {error}"
+                        f"No answer from {self.transport.address} within {self.timeout:g} s. Check "
+                        f"that the server is running and has loaded the model. Received: {error}"
                     ) from error
-            # Not all clients of a server that comes back are to ask at the same moment.
+            # A random pause keeps many clients from retrying at the same moment.
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def join_batches(batches):
-    """What `score` gives, of all that `score_batches` gave."""
+def join_batches(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Joins the batches of `score_batches` into one dict of arrays, as `score` returns it."""
     if not batches:
         return {name: np.empty(0, dtype) for name, dtype in OUTPUT_DTYPES.items()}
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def build_request(images, threshold=None):
-    """The signature that takes these images, and its inputs: `(name, {input: array})`."""
+def build_request(
+    images: Images, threshold: float | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Chooses the signature for these images.
+
+    Args:
+        images: As in `ScoringClient.score`.
+        threshold: As in `ScoringClient.score`.
+
+    Returns:
+        `(signature_name, inputs)`; `inputs` maps each input of the signature to an array.
+
+    Raises:
+        InputError: The array has a wrong shape or dtype, or a threshold was given for files.
+    """
     if not isinstance(images, np.ndarray):
-        contents = [i if isinstance(i, bytes) else Path(i).read_bytes() for i in images]
         if threshold is not None:
-            raise InputError("`threshold` goes with arrays of pixels alone. Leave it out.")
+            raise InputError(
+                "`threshold` works with arrays of pixels only; leave it out for image files. "
+                f"Received: threshold={threshold}"
+            )
+        contents = [i if isinstance(i, bytes) else Path(i).read_bytes() for i in images]
         return "serving_bytes", {"image_bytes": np.array(contents, object)}
     if images.ndim != 4 or images.dtype.kind not in "uif":
         raise InputError(

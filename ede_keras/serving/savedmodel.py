@@ -1,32 +1,45 @@
-"""A trained model as a SavedModel for TF Serving, in a version directory of its own."""
+"""Exports a trained model as a SavedModel for TF Serving, into a version directory."""
 
 import math
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras.serving import edge_formats
-from ede_keras.serving import savedmodel_check
-from ede_keras.errors import InputError
 from ede_keras.data.images.decoding import decode_image
+from ede_keras.errors import InputError
+from ede_keras.models.detector import AnomalyDetector
+from ede_keras.serving import edge_formats, savedmodel_check
 from ede_keras.serving.savedmodel_check import build_requests
 from ede_keras.serving.server_files import BATCH_SIZES
 from ede_keras.serving.warmup import write_warmup
+from ede_keras.utils.files import StrPath
 
-# Of the images of a warm-up request.
+# Limit on the images of one warm-up request.
 MAX_WARMUP_BYTES = 2**25
 
+# Each signature's function and the specs of its inputs.
+Endpoints = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
 
-def export_savedmodel(model, output_dir, version=None, description=None, formats=(), verbose=0):
-    """Exports a calibrated model to `output_dir/<version>/`, whole or not at all.
 
-    The SavedModel is written aside, loaded and tried by a fresh process as TF Serving would, and
-    renamed. Its signatures, each with one entry per image in every output:
+def export_savedmodel(
+    model: AnomalyDetector,
+    output_dir: StrPath,
+    version: int | None = None,
+    description: str | None = None,
+    formats: Iterable[str] = (),
+    verbose: int = 0,
+) -> Path:
+    """Exports a calibrated model to `output_dir/<version>/`, completely or not at all.
+
+    The SavedModel is written to a temporary folder. A new process loads it as TF Serving does and
+    compares its outputs with the model's. Only then is the folder renamed. The SavedModel has
+    these signatures; every output has one entry per image:
 
     | signature | inputs | outputs |
     | --- | --- | --- |
@@ -36,67 +49,83 @@ def export_savedmodel(model, output_dir, version=None, description=None, formats
     | `serving_map` | `images` | `anomaly_map` |
 
     Args:
-        model: An `EDE` or one of its variants, calibrated.
-        output_dir: Folder of all versions of the model; made if missing.
-        version: Positive integer. Defaults to the one after the highest that is there.
-        description: Text of a `MODEL.md` beside the SavedModel's own files; none by default.
-        formats: Files for edge devices to write into the same folder, and check in the same way,
-            by their own runtimes: "onnx" (`model.onnx`), "litert" (`model.tflite`), each with
-            what `serving_default` takes and gives. Each needs the extra of its name.
-        verbose: 1 shows how far it is.
+        model: A calibrated `EDE`, a variant of it, or a `TiledDetector`.
+        output_dir: Folder of all versions of the model. Created if it does not exist.
+        version: Positive integer. Defaults to one more than the highest existing version.
+        description: Text of a file `MODEL.md` in the folder of the version. By default there is
+            no such file.
+        formats: File formats for edge devices, "onnx" (`model.onnx`) or "litert"
+            (`model.tflite`), written to the same folder. They have the inputs and outputs of
+            `serving_default`, and are checked too, each with its own runtime. Each needs the
+            extra with its name. Defaults to none.
+        verbose: 1 shows a progress bar. Defaults to 0.
 
     Returns:
-        The version's folder, a `Path`.
+        The folder of the version.
 
     Raises:
-        InputError: The model has no threshold, the version is there already, or a format's extra
-            is not installed.
+        InputError: The model is not calibrated, the version is invalid or exists already, or a
+            format does not exist or is not installed.
+        RuntimeError: The exported SavedModel does not load, or its outputs are wrong.
+
+    Example:
+        >>> export_savedmodel(model, "serving/ede")
+        PosixPath('serving/ede/1')
     """
     model.check_exportable()
+    formats = tuple(formats)
     edge_formats.check_formats(formats)
     output_dir = Path(output_dir).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     final = output_dir / str(next_version(output_dir) if version is None else version)
-    _check_free(final)
-    # Beside its final place, for a rename is one step within a file system alone; TF Serving
-    # passes over names that are no integers.
-    aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=output_dir))
-    progress = keras.utils.Progbar(2, verbose=verbose, unit_name="step")  # writing, checking
+    _check_version(final)
+    # In the same folder, because a rename is atomic only within a file system. TF Serving ignores
+    # folders whose names are not integers.
+    temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=output_dir))
+    progress = keras.utils.Progbar(2, verbose=verbose, unit_name="step")  # write, check
     progress.update(0)
     try:
-        write_savedmodel(model, aside, formats)
+        write_savedmodel(model, temporary, formats)
         progress.add(1)
         if description is not None:
-            (aside / "MODEL.md").write_text(description)
-        savedmodel_check.run(aside, expect(model))
+            (temporary / "MODEL.md").write_text(description)
+        savedmodel_check.run(temporary, predict_expected(model))
         progress.add(1)
-        for folder, _, files in os.walk(aside):
+        for folder, _, files in os.walk(temporary):
             os.chmod(folder, 0o755)
             for name in files:
                 os.chmod(Path(folder, name), 0o644)
-        _check_free(final)
-        os.rename(aside, final)
+        _check_version(final)
+        os.rename(temporary, final)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return final
 
 
-def next_version(output_dir):
-    """One more than the highest version in a folder; 1 if there is none."""
+def next_version(output_dir: StrPath) -> int:
+    """Returns one more than the highest version in a folder, or 1 if it has no version."""
     return 1 + max((int(p.name) for p in Path(output_dir).iterdir() if p.name.isdigit()), default=0)
 
 
-def _check_free(final):
+def _check_version(final: Path) -> None:
     if not final.name.isdigit() or int(final.name) < 1:
         raise InputError(f"`version` must be a positive integer. Received: {final.name}")
     if final.exists():
         raise InputError(
-            f"A version that is there is never touched; choose another. Received: {final}"
+            f"An existing version is never overwritten; choose another. Received: {final}"
         )
 
 
-def build_endpoints(model):
-    """The functions of the signatures: `{name: (function, input specs)}`."""
+def build_endpoints(model: AnomalyDetector) -> Endpoints:
+    """Builds the functions of the signatures.
+
+    Args:
+        model: As in `export_savedmodel`.
+
+    Returns:
+        A dict from the name of each signature to `(function, input_specs)`. The function returns
+        tensors by output name.
+    """
     shape = tuple(model.image_shape)
     images = tf.TensorSpec((None, *shape), tf.float32, name="images")
     encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
@@ -106,13 +135,13 @@ def build_endpoints(model):
 
     def checked(images):
         images = tf.ensure_shape(images, (None, *shape))
-        # TensorFlow's kernels take no images for images of another shape.
-        some = tf.debugging.assert_positive(tf.shape(images)[0], "Expected at least 1 image")
-        with tf.control_dependencies([some]):
+        # TensorFlow's kernels accept an empty batch of any image size.
+        not_empty = tf.debugging.assert_positive(tf.shape(images)[0], "Expected at least 1 image")
+        with tf.control_dependencies([not_empty]):
             return tf.identity(images)
 
-    # A function of its own, so that three signatures trace it once. Compiled by no XLA, as none
-    # of them: a server has it off and would refuse every request.
+    # A function of its own, so that it is traced once for three signatures. No signature is
+    # compiled with XLA: by default TF Serving turns XLA off and would refuse every request.
     @tf.function(input_signature=[images], jit_compile=False)
     def serve(images):
         score, label = scorer(checked(images), training=False)
@@ -120,9 +149,9 @@ def build_endpoints(model):
         return {"score": score, "label": label, "threshold": own}
 
     def serve_bytes(image_bytes):
-        decode = tf.TensorSpec(shape, tf.float32)
+        decoded = tf.TensorSpec(shape, tf.float32)
         return serve(
-            tf.map_fn(lambda e: decode_image(e, shape), image_bytes, fn_output_signature=decode)
+            tf.map_fn(lambda e: decode_image(e, shape), image_bytes, fn_output_signature=decoded)
         )
 
     def serve_threshold(images, threshold):
@@ -144,8 +173,14 @@ def build_endpoints(model):
     }
 
 
-def write_savedmodel(model, path, formats=()):
-    """Writes the SavedModel, its warm-up requests, and the files of other formats."""
+def write_savedmodel(model: AnomalyDetector, path: Path, formats: Iterable[str] = ()) -> None:
+    """Writes the SavedModel, its warm-up requests and the files of other formats.
+
+    Args:
+        model: As in `export_savedmodel`.
+        path: An empty folder.
+        formats: As in `export_savedmodel`.
+    """
     archive = keras.export.ExportArchive()
     archive.track(model)
     endpoints = build_endpoints(model)
@@ -158,21 +193,33 @@ def write_savedmodel(model, path, formats=()):
     sizes = warmup_sizes(model.image_shape)
     requests = [r for n in sizes for r in build_requests(model.image_shape, n).items()]
     write_warmup(extra / "tf_serving_warmup_requests", requests)
+    serve, _ = endpoints["serving_default"]
     for name in formats:
-        edge_formats.FORMATS[name].write(
-            endpoints["serving_default"][0], path / edge_formats.FORMATS[name].file_name
-        )
+        edge_format = edge_formats.FORMATS[name]
+        edge_format.write(serve, path / edge_format.file_name)
 
 
-def warmup_sizes(image_shape):
-    """The batch sizes to warm up with: all, or of large images the smaller ones."""
+def warmup_sizes(image_shape: Sequence[int]) -> list[int]:
+    """Returns the batch sizes of the warm-up requests; large images get fewer.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+    """
     n_bytes = 4 * math.prod(image_shape)
     return [n for n in BATCH_SIZES if n == min(BATCH_SIZES) or n * n_bytes <= MAX_WARMUP_BYTES]
 
 
-def expect(model):
-    """What the model itself gives for the requests of the check, a dict of arrays."""
+def predict_expected(model: AnomalyDetector) -> dict[str, np.ndarray]:
+    """Computes the outputs that `savedmodel_check` expects, with the model itself.
+
+    Args:
+        model: As in `export_savedmodel`.
+
+    Returns:
+        The model's outputs for the images of `build_requests`, its `threshold` for each of them,
+        and its `image_shape`.
+    """
     images = build_requests(model.image_shape)["serving_default"]["images"]
-    found = model.predict(images, verbose=0)
+    outputs = model.predict(images, verbose=0)
     threshold = np.full(len(images), model.threshold, "float32")
-    return {**found, "threshold": threshold, "image_shape": model.image_shape}
+    return {**outputs, "threshold": threshold, "image_shape": np.array(model.image_shape)}

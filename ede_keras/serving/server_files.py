@@ -1,11 +1,11 @@
-"""What TF Serving reads beside the model: which models to serve, and how to batch requests."""
+"""Writes config files for TF Serving: which models to serve, and how to batch requests."""
 
 from pathlib import Path
 
 from ede_keras.errors import InputError
-from ede_keras.utils.files import atomic_path
+from ede_keras.utils.files import StrPath, atomic_path
 
-# Batches that a server makes of the requests that wait; warm-up requests come in these sizes.
+# Batch sizes that the server pads waiting requests to. Warm-up requests have the same sizes.
 BATCH_SIZES = (1, 8, 64)
 
 _MODELS = """\
@@ -28,30 +28,33 @@ max_enqueued_batches {{ value: 100 }}
 """
 
 
-def write_server_files(output_dir):
+def write_server_files(output_dir: StrPath) -> list[Path]:
     """Writes `models.config` and `batching.txt` into the folder of a model's versions.
 
-    Examples to start from, for a server that has the folder at `/models/<its name>`, as TF
-    Serving's container does. Files that are there already stay as they are.
+    They are examples to start from. They expect the folder at `/models/<name>` on the server, as
+    in TF Serving's container. Existing files are kept.
 
     Args:
-        output_dir: As of `export_savedmodel`; its name is the model's.
+        output_dir: The folder given to `export_savedmodel`. Its name becomes the model's name.
 
     Returns:
-        The files that were written, a list of paths.
+        The paths of the files that were written.
+
+    Raises:
+        InputError: The folder's name contains a quote or a backslash.
     """
     output_dir = Path(output_dir).expanduser().resolve()
     if '"' in output_dir.name or "\\" in output_dir.name:
         raise InputError(
-            "The folder's name, which is the model's, must be without quotes and backslashes. "
-            f"Received: {output_dir.name}"
+            "The folder's name becomes the model's name and must be without quotes and "
+            f"backslashes. Received: {output_dir.name}"
         )
     allowed = "\n".join(f"allowed_batch_sizes: {size}" for size in BATCH_SIZES)
     values = {"name": output_dir.name, "largest": BATCH_SIZES[-1], "allowed": allowed}
     written = []
     for name, text in {"models.config": _MODELS, "batching.txt": _BATCHING}.items():
         if not (output_dir / name).exists():
-            with atomic_path(output_dir / name) as aside:
-                aside.write_text(text.format(**values))
+            with atomic_path(output_dir / name) as temporary:
+                temporary.write_text(text.format(**values))
             written.append(output_dir / name)
     return written

@@ -1,4 +1,4 @@
-"""One request to a TF Serving server: gRPC's `PredictionService`, or REST."""
+"""Sends one request to a TF Serving server: gRPC's `PredictionService`, or REST."""
 
 import base64
 import copy
@@ -11,32 +11,35 @@ import tensorflow as tf
 
 from ede_keras.errors import InputError
 
-# What the scoring signatures give of every image; REST's numbers have no type.
+# Outputs of the scoring signatures. JSON numbers carry no dtype, so REST needs them.
 OUTPUT_DTYPES = {"score": "float32", "label": "int32", "threshold": "float32"}
 
 
 class Unavailable(Exception):
-    """The server cannot answer now; later it may."""
+    """The server cannot answer now, but may answer later."""
 
 
 class GrpcTransport:
-    """Requests by gRPC, TF Serving's port 8500.
+    """Sends requests over gRPC, TF Serving's port 8500.
 
     Args:
         address: "host:port".
-        model_name: The server's name of the model.
-        version: Integer, or None for the server's choice.
+        model_name: Name of the model on the server.
+        version: Version of the model, an integer. By default the server chooses.
+
+    Raises:
+        InputError: gRPC is not installed.
     """
 
-    def __init__(self, address, model_name, version=None):
-        # An extra, and heavy: not before it is asked for.
+    def __init__(self, address: str, model_name: str, version: int | None = None):
+        # Imported here because they are slow to import and belong to an extra.
         try:
             import grpc
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
         except ImportError as error:
             raise InputError(
-                "gRPC needs the extra ede-keras[serving] (pip install 'ede-keras[serving]'); an "
-                f"address that begins with http:// needs none. Received: {address}"
+                "gRPC needs an extra: pip install 'ede-keras[serving]', or use REST with an "
+                f"address that begins with http://. Received: {address}"
             ) from error
         self._codes = grpc.StatusCode
         self._error = grpc.RpcError
@@ -45,26 +48,29 @@ class GrpcTransport:
         self._request.model_spec.name = model_name
         if version is not None:
             self._request.model_spec.version.value = version
-        # A batch of large images is more than gRPC's usual 4 MB.
+        # A batch of large images exceeds gRPC's default limit of 4 MB.
         unlimited = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
         self._channel = grpc.insecure_channel(address, options=unlimited)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
-    def predict(self, signature_name, inputs, timeout):
-        """The outputs of a signature.
+    def predict(
+        self, signature_name: str, inputs: dict[str, np.ndarray], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature of the SavedModel on the server.
 
         Args:
-            signature_name: Signature of the SavedModel.
-            inputs: Its inputs, a dict of arrays.
-            timeout: Seconds.
+            signature_name: Name of the signature.
+            inputs: Arrays by input name.
+            timeout: Time limit in seconds.
 
         Returns:
-            A dict of arrays.
+            Arrays by output name.
 
         Raises:
-            Unavailable: Asking again may help.
-            InputError: It will not: the request is at fault.
-            TimeoutError: No answer in time.
+            Unavailable: The server cannot answer now; a retry may succeed.
+            InputError: The server refused the request; a retry will not help.
+            TimeoutError: The server did not answer in time.
+            ConnectionError: The server failed in any other way.
         """
         request = copy.deepcopy(self._request)
         request.model_spec.signature_name = signature_name
@@ -83,20 +89,29 @@ class GrpcTransport:
             raise ConnectionError(f"{self.address} failed ({code.name}): {details}") from error
         return {name: tf.make_ndarray(tensor) for name, tensor in outputs.items()}
 
-    def close(self):
+    def close(self) -> None:
+        """Closes the channel."""
         self._channel.close()
 
 
 class RestTransport:
-    """Requests by REST, TF Serving's port 8501; the arguments as of `GrpcTransport`."""
+    """Sends requests over REST, TF Serving's port 8501.
 
-    def __init__(self, address, model_name, version=None):
+    Args:
+        address: "http://host:port".
+        model_name: Name of the model on the server.
+        version: Version of the model, an integer. By default the server chooses.
+    """
+
+    def __init__(self, address: str, model_name: str, version: int | None = None):
         self.address = address
-        which = "" if version is None else f"/versions/{version}"
-        self._url = f"{address.rstrip('/')}/v1/models/{model_name}{which}:predict"
+        path = "" if version is None else f"/versions/{version}"
+        self._url = f"{address.rstrip('/')}/v1/models/{model_name}{path}:predict"
 
-    def predict(self, signature_name, inputs, timeout):
-        """As `GrpcTransport.predict`."""
+    def predict(
+        self, signature_name: str, inputs: dict[str, np.ndarray], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature of the SavedModel on the server, like `GrpcTransport.predict`."""
         columns = {name: _to_json(array) for name, array in inputs.items()}
         body = json.dumps({"signature_name": signature_name, "inputs": columns}).encode()
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
@@ -104,36 +119,35 @@ class RestTransport:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 outputs = json.load(response)["outputs"]
         except urllib.error.HTTPError as error:
-            details = _details(error)
+            details = _read_details(error)
             if error.code in (429, 503):
                 raise Unavailable(details) from error
             if error.code in (400, 404):
                 raise _refused(details) from error
             raise ConnectionError(f"{self._url} failed ({error.code}): {details}") from error
-        except OSError as error:  # of the connection: bare, or as the reason of a URLError
+        except OSError as error:  # a connection error, by itself or as the reason of a URLError
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise TimeoutError(f"{self._url} did not answer in time") from error
             raise Unavailable(reason) from error
         return {name: np.array(value, OUTPUT_DTYPES[name]) for name, value in outputs.items()}
 
-    def close(self):
-        pass  # a connection lasts as long as its request
+    def close(self) -> None:
+        """Does nothing: each request has its own connection."""
 
 
-def _refused(details):
-    """The error of a request that the server will never answer otherwise."""
-    return InputError(f"The server refused the request. {details}")
+def _refused(details: str) -> InputError:
+    return InputError(f"The server refused the request: {details}")
 
 
-def _to_json(array):
+def _to_json(array: np.ndarray) -> list:
     if array.dtype == object:
         return [{"b64": base64.b64encode(content).decode()} for content in array]
     return array.tolist()
 
 
-def _details(error):
-    """TF Serving's own words, or whatever another server in between said."""
+def _read_details(error: urllib.error.HTTPError) -> str:
+    """The error message in TF Serving's answer, or the plain text of another server's answer."""
     body = error.read().decode(errors="replace")
     try:
         return json.loads(body)["error"]

@@ -1,16 +1,21 @@
-"""Warm-up requests, which TF Serving runs through a model before it lets users in.
+"""Writes warm-up requests, which TF Serving runs on a model before it serves users.
 
-TensorFlow Serving's own message classes come with a package of their own; what is needed of them
-here are three nested messages of strings, so they are spelled on the wire by hand.
+The message classes of TF Serving are in a separate package. The requests need only a few nested
+messages of strings, so this module encodes them by hand.
 """
 
+from collections.abc import Iterable
+
+import numpy as np
 import tensorflow as tf
 
-# Numbers of the fields in tensorflow_serving/apis: prediction_log, predict and model.proto.
+from ede_keras.utils.files import StrPath
+
+# Field numbers in prediction_log.proto, predict.proto and model.proto of tensorflow_serving/apis.
 _PREDICT_LOG, _REQUEST, _MODEL_SPEC, _INPUTS, _SIGNATURE_NAME, _KEY, _VALUE = 6, 1, 1, 2, 3, 1, 2
 
 
-def _varint(n):
+def _varint(n: int) -> bytes:
     parts = []
     while n > 127:
         parts.append(n & 127 | 128)
@@ -18,18 +23,21 @@ def _varint(n):
     return bytes([*parts, n])
 
 
-def _field(number, content):
-    """A field of strings, bytes or a message, as protocol buffers write them."""
+def _field(number: int, content: str | bytes) -> bytes:
+    """Encodes a field that holds a string, bytes or a message, as protocol buffers do."""
     content = content.encode() if isinstance(content, str) else content
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def encode_predict_log(signature_name, inputs):
-    """A `PredictionLog` of one request, serialized.
+def encode_predict_log(signature_name: str, inputs: dict[str, np.ndarray]) -> bytes:
+    """Encodes one request as a serialized `PredictionLog`.
 
     Args:
-        signature_name: Signature of the SavedModel.
-        inputs: The arrays of its inputs, by name.
+        signature_name: Name of a signature of the SavedModel.
+        inputs: Arrays by input name.
+
+    Returns:
+        The serialized message.
     """
     request = _field(_MODEL_SPEC, _field(_SIGNATURE_NAME, signature_name))
     for name, array in inputs.items():
@@ -38,8 +46,13 @@ def encode_predict_log(signature_name, inputs):
     return _field(_PREDICT_LOG, _field(_REQUEST, request))
 
 
-def write_warmup(path, requests):
-    """Writes `assets.extra/tf_serving_warmup_requests`: `(signature_name, inputs)` each."""
+def write_warmup(path: StrPath, requests: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
+    """Writes the file `assets.extra/tf_serving_warmup_requests` of a SavedModel.
+
+    Args:
+        path: The file.
+        requests: Pairs of `(signature_name, inputs)`, as in `encode_predict_log`.
+    """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature_name, inputs in requests:
             writer.write(encode_predict_log(signature_name, inputs))

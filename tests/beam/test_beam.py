@@ -1,4 +1,4 @@
-"""Scoring in an Apache Beam pipeline: what is scored, what is buried, that nothing is lost."""
+"""Scoring in an Apache Beam pipeline: scores, dead letters, and no lost inputs."""
 
 import os
 import re
@@ -21,7 +21,7 @@ Image = pytest.importorskip("PIL.Image")
 def model(build, images):
     model = build()
     model.calibrate(images[:50], held_out=images[50:])
-    # Like the folder's images, so that some of these get either label.
+    # The threshold is the median for images like the folder's, so that both labels occur.
     noise = np.random.default_rng(1).integers(0, 256, (40, 12, 9, 3)) @ [[0.299], [0.587], [0.114]]
     noise = tf.image.resize(noise, model.image_shape[:2], antialias=True).numpy()
     model.set_threshold(float(np.median(model.predict(noise, verbose=0)["score"])))
@@ -35,7 +35,7 @@ def exported(model, export_unchecked, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images of six kinds, two of them sideways, and four files that are none."""
+    """Images in six formats, two of them rotated, and four unusable files."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 9, 3), dtype=np.uint8)
     folder = tmp_path / "parts"
     for i, image in enumerate(pixels):
@@ -58,7 +58,7 @@ def run(run_command, *arguments, **kwargs):
 
 
 def read_all(folder, name):
-    """The rows of all shards."""
+    """Reads the rows of all shards."""
     shards = sorted(folder.glob(f"{name}-*.csv"))
     assert shards
     return [row for shard in shards for row in read_rows(shard)]
@@ -78,7 +78,7 @@ def test_a_folder_is_scored_as_predict_scores_it(
     rows = {row["path"]: row for row in read_all(tmp_path / "out", "parts-scores")}
     paths = sorted(rows)
     assert len(paths) == 23 and f'{folder}/a, "b".tiff' in paths
-    # Pillow's pixels of a JPEG are nearly TensorFlow's.
+    # Pillow and TensorFlow decode a JPEG to nearly the same pixels.
     twins = [float(rows[f"{folder}/turned{e}"]["score"]) for e in (".jpg", "\nthough.webp")]
     assert twins[0] == pytest.approx(twins[1], rel=1e-2)
     pixels, damaged = load_images(paths, model.image_shape)
@@ -98,7 +98,7 @@ def test_a_folder_is_scored_as_predict_scores_it(
     assert "Expected the content of a PNG" in dead[f"{folder}/text.png"]
     assert all(len(reason) < 200 for reason in dead.values())
 
-    # In processes of its own, which know the transforms by their names alone.
+    # In other processes, which must import the transforms.
     flags = (f"--model={exported}", f"--input={folder}/**", f"--output={tmp_path}/out/two")
     many = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
     again = run_python("-m", "ede_keras.beam", *flags, *many)
@@ -159,7 +159,7 @@ def test_records_and_what_is_wrong_with_them(model, exported, folder, tmp_path, 
     assert not reasons
 
 
-def test_a_name_that_is_no_text(exported, folder, tmp_path, run_command):
+def test_a_file_name_that_is_not_utf8(exported, folder, tmp_path, run_command):
     os.link(folder / "good/0.png", os.fsencode(tmp_path) + b"/\xff.png")
     flags = (f"--model={exported}", f"--input={tmp_path}/*.png", f"--output={tmp_path}/out")
     assert counts(run(run_command, *flags))["scores"] == "1"
@@ -170,13 +170,13 @@ def test_a_name_that_is_no_text(exported, folder, tmp_path, run_command):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"input": "nothing/*.png"}, "No file matches the input. Received: nothing/*.png"),
+        ({"input": "nothing/*.png"}, "No file matches --input. Received: nothing/*.png"),
         ({"model": "tests"}, "must be a version that ede_keras.export wrote"),
         ({"input": "{folder}"}, "Expected a pattern, such as"),
-        ({"output": "{folder}/good"}, "The output is there already"),
-        ({"output": "{folder}/new/"}, "Expected the beginning of files' names"),
+        ({"output": "{folder}/good"}, "The output files exist already"),
+        ({"output": "{folder}/new/"}, "--output must be a prefix of file names"),
         ({"batch_size": "none"}, "flag --batch_size=none"),
-        ({"": "b.png"}, "patterns of files in quotes. Received: 1 more arguments, the first"),
+        ({"": "b.png"}, "with file patterns in quotes. Received: 1 more arguments, the first"),
     ],
 )
 def test_refusals(exported, folder, tmp_path, run_command, flags, message):
@@ -190,18 +190,18 @@ def test_refusals(exported, folder, tmp_path, run_command, flags, message):
     assert not list(tmp_path.glob("o-*"))
 
 
-def test_a_name_without_a_folder(exported, folder, tmp_path, run_python):
+def test_a_name_without_a_folder(exported, folder, run_python, run_command):
     flags = (f"--model={exported}", "--input=*.jpg", "--output=out")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = run_python("-m", "ede_keras.beam", *flags, cwd=folder, env=env)
     assert counts(done)["scores"] == "1"
-    again = run_python("-m", "ede_keras.beam", *flags, cwd=folder, env=env, check=False)
-    assert "The output is there already" in again.stderr
-    # Another one that begins with the same letters is another one.
-    run_python("-m", "ede_keras.beam", *flags[:2], "--output=ou", cwd=folder, env=env)
+    again = run_command("-m", "ede_keras.beam", *flags, cwd=folder, check=False)
+    assert "The output files exist already" in again.stderr
+    # An output whose prefix is a prefix of the other one is a different output.
+    run_command("-m", "ede_keras.beam", *flags[:2], "--output=ou", cwd=folder)
 
 
-def test_what_one_pattern_finds_is_shared_among_workers(folder):
+def test_the_files_of_a_pattern_are_spread_over_workers(folder):
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.testing.util import assert_that
 
@@ -216,7 +216,7 @@ def test_what_one_pattern_finds_is_shared_among_workers(folder):
         assert_that(contents | beam.Map(lambda _: os.getpid()), several)
 
 
-def test_a_batch_that_fails_is_buried(exported, monkeypatch):
+def test_a_failed_batch_becomes_dead_letters(exported, monkeypatch):
     from apache_beam.testing.util import assert_that, equal_to
 
     from ede_keras.beam import ScoreImages, transforms
@@ -227,14 +227,14 @@ def test_a_batch_that_fails_is_buried(exported, monkeypatch):
     monkeypatch.setattr(transforms.SavedModelHandler, "run_inference", fail)
     png = tf.io.encode_png(np.zeros((8, 8, 1), np.uint8)).numpy()
     with beam.Pipeline() as p:
-        scores, buried = p | beam.Create([("a", png), ("b", png)]) | ScoreImages(exported)
+        scores, dead_letters = p | beam.Create([("a", png), ("b", png)]) | ScoreImages(exported)
         assert_that(scores, equal_to([]))
         wanted = [(name, "MemoryError: too large") for name in "ab"]
-        assert_that(buried | beam.Map(tuple), equal_to(wanted), label="buried")
+        assert_that(dead_letters | beam.Map(tuple), equal_to(wanted), label="dead letters")
 
 
-def test_the_page_on_it(exported, folder, tmp_path, run_command, monkeypatch, capfd):
-    """Its commands and its pipeline, as they stand."""
+def test_the_docs_page(exported, folder, tmp_path, run_command, monkeypatch, capfd):
+    """Runs the commands and the pipeline of docs/pages/beam.md as they are."""
     page = (ROOT / "docs/pages/beam.md").read_text()
     folder.rename(tmp_path / "new_images")
     with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
@@ -261,7 +261,7 @@ def test_the_page_on_it(exported, folder, tmp_path, run_command, monkeypatch, ca
     assert 0 < len(wrong) < 7 and shown.count("Score(path=") == len(wrong)
 
 
-def test_without_beam_a_line_says_what_to_install(tmp_path, run_python):
+def test_without_beam_one_line_says_what_to_install(tmp_path, run_python):
     (tmp_path / "apache_beam.py").write_text("raise ImportError('hidden')")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = run_python("-m", "ede_keras.beam", check=False, env=env)

@@ -1,4 +1,6 @@
-"""Metrics of anomaly maps, against loops over thresholds and regions."""
+"""Masks of a folder, and metrics of anomaly maps compared with slow loops."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ SIZE = masks.SIZE
 
 
 def regions_of(mask):
-    """Connected regions, corners too, by flooding; a list of lists of pixels."""
+    """Connected regions by flood fill, with corners; a list of lists of pixels."""
     left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     found = []
     while left:
@@ -26,7 +28,7 @@ def regions_of(mask):
 
 
 def aupro_by_loops(maps, truth):
-    """The mean overlap at every threshold, then trapezoids up to 0.3."""
+    """AUPRO from the mean overlap at every threshold, with the trapezoidal rule up to 0.3."""
     points = [(0.0, 0.0)]
     for threshold in np.unique(maps)[::-1]:
         called = maps >= threshold
@@ -37,7 +39,7 @@ def aupro_by_loops(maps, truth):
         ]
         points.append((called[~truth].mean(), np.mean(overlaps)))
     area = 0
-    for (fpr, overlap), (next_fpr, next_overlap) in zip(points, points[1:], strict=False):
+    for (fpr, overlap), (next_fpr, next_overlap) in itertools.pairwise(points):
         stop = min(next_fpr, 0.3)
         if stop > fpr:
             share = (stop - fpr) / (next_fpr - fpr)
@@ -89,7 +91,7 @@ def test_masks_of_a_folder(tmp_path):
     for found in drawn[1:]:
         assert found[: SIZE // 2].all() and not found[SIZE // 2 :].any()
     (tmp_path / "ground_truth/crack/000_mask.png").write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="1 masks are damaged and left out: .*000_mask.png"):
+    with pytest.warns(UserWarning, match="Skipped 1 damaged masks, such as .*000_mask.png"):
         drawn, known = masks.load_masks(tmp_path, files, np.array([0, 1, 1, 1]))
     np.testing.assert_array_equal(known, [True, False, False, True])
     assert len(drawn) == 2

@@ -1,11 +1,14 @@
+"""Metrics of scores and labels, compared with values computed by hand."""
+
 import pytest
 
 from ede_keras.evaluation.metrics import compute_metrics
 
 
 def test_by_hand():
-    # Of 2 x 2 pairs of an anomaly and a normal image 3 are in order. Precision at each anomaly
-    # from the top: 1, 2/3. At the threshold: 1 true and 1 false alarm, 1 miss.
+    # 3 of the 2 x 2 pairs of an anomalous and a normal image are in order. The precision at each
+    # anomaly, from the highest score, is 1 and 2/3. At the threshold there are 1 true positive,
+    # 1 false positive and 1 false negative.
     metrics = compute_metrics([0.9, 0.5, 0.4, 0.1], [1, 1, 0, 0], [1, 0, 1, 0])
     assert metrics["auroc"] == 0.75
     assert metrics["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
@@ -20,7 +23,7 @@ def test_one_class_alone_has_no_metrics(truth):
     assert metrics["n_anomalous"] == sum(truth)
 
 
-def test_nothing_known_has_no_metrics():
+def test_unknown_true_labels_have_no_metrics():
     metrics = compute_metrics([0.1, 0.2], [0, 1], None)
     assert metrics == dict.fromkeys(("auroc", "average_precision", "f1", "n_anomalous")) | {
         "n_test": 2

@@ -1,4 +1,4 @@
-"""The page on a scored set: what it says is what the scores say."""
+"""The report shows what the scores are."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from ede_keras.evaluation import report
 
 
 class Page(HTMLParser):
-    """Pictures, tables and headings of a page; fails on any address of another file."""
+    """Pictures, tables and headings of a page; fails if the page links to another file."""
 
     def __init__(self, text):
         super().__init__()
@@ -45,13 +45,13 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def evaluated(run_command, run_dir, tmp_path_factory):
-    """The folder of an evaluation with its report."""
+    """The output folder of an evaluation with a report."""
     folder = tmp_path_factory.mktemp("report")
     run_command("evaluate.py", f"--run_dir={run_dir}", "--report", f"--output_dir={folder}")
     return folder
 
 
-def test_the_page_says_what_the_scores_say(evaluated):
+def test_the_page_shows_the_scores(evaluated):
     text = (evaluated / "evaluation.html").read_text()
     page = Page(text)
     rows = read_rows(evaluated / "evaluation.csv")
@@ -65,7 +65,7 @@ def test_the_page_says_what_the_scores_say(evaluated):
     assert f"{100 * metrics['auroc']:.1f} of 100 pairs" in text
     assert ["latent_dim", "4"] in page.rows and ["seed", "0"] in page.rows
     assert {"Most anomalous", "Least anomalous"} <= set(page.headings)
-    # The highest score leads its gallery.
+    # The image with the highest score comes first in its gallery.
     most = text[text.index("Most anomalous") :]
     assert (
         re.search(r"<figcaption>(\d+):", most)[1]
@@ -73,7 +73,7 @@ def test_the_page_says_what_the_scores_say(evaluated):
     )
 
 
-def test_pictures_lie_in_the_page_and_beside_it(evaluated):
+def test_pictures_are_in_the_page_and_in_files(evaluated):
     pictures = Page((evaluated / "evaluation.html").read_text()).pictures
     shapes = {}
     for name, png in pictures:
@@ -84,7 +84,7 @@ def test_pictures_lie_in_the_page_and_beside_it(evaluated):
     assert set(files.values()) <= {png for _, png in pictures}
 
 
-def test_names_are_text_and_labels_may_be_missing(run_command, run_dir, tmp_path):
+def test_names_are_escaped_and_true_labels_are_optional(run_command, run_dir, tmp_path):
     folder = tmp_path / "parts"
     write_folder(folder, "plain", n=3, size=8, channels=1)
     write_image(folder / "<b>&amp;.png", np.zeros((8, 8, 1), np.uint8))
@@ -95,13 +95,13 @@ def test_names_are_text_and_labels_may_be_missing(run_command, run_dir, tmp_path
     assert "&lt;b&gt;&amp;amp;.png" in text and "<b>&amp" not in text
     assert page.data["truth"] is None
     assert [row[0] for row in page.rows[1:2]] == ["all images"]
-    assert not {"Over all thresholds", "False alarms", "Missed anomalies"} & set(page.headings)
+    assert not {"All thresholds", "False alarms", "Missed anomalies"} & set(page.headings)
     assert not (tmp_path / "evaluation-parts-roc.png").exists()
 
 
-def test_which_images_are_shown():
+def test_selection_of_galleries():
     scores = np.array([5.0, 1, 4, 2, 3])
-    found = report.choose(scores, (scores > 2.5).astype(int), np.array([0, 1, 1, 0, 0]))
+    found = report.select_galleries(scores, (scores > 2.5).astype(int), np.array([0, 1, 1, 0, 0]))
     found = {title: chosen.tolist() for title, chosen in found.items()}
     assert found == {
         "False alarms": [0, 4],
@@ -112,7 +112,7 @@ def test_which_images_are_shown():
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_said_before_the_work(run_python, run_dir):
+def test_missing_packages_are_reported_before_scoring(run_python, run_dir):
     code = (
         "import sys, runpy; sys.modules['jinja2'] = None; "
         f"sys.argv = ['evaluate.py', '--report', '--run_dir={run_dir}']; "
@@ -126,7 +126,7 @@ def test_what_is_missing_is_said_before_the_work(run_python, run_dir):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="Chromium is not installed")
 def test_in_a_browser(evaluated, tmp_path):
-    """With scripts the counts follow the slider; a narrow screen has no sideways scrolling."""
+    """The counts follow the slider, and a narrow screen does not scroll sideways."""
     text = (evaluated / "evaluation.html").read_text()
     scores, truth = (np.array(Page(text).data[name]) for name in ("scores", "truth"))
     threshold = float(np.median(scores))
@@ -146,6 +146,6 @@ def test_in_a_browser(evaluated, tmp_path):
         for kind in (0, 1)
     ]
     assert [row[1:] for row in page.rows[1:3]] == expected
-    assert "tried out here" in done.stdout
+    assert ", set here; the model's own is" in done.stdout
     width, room = re.search(r"<title>(\d+)/(\d+)</title>", done.stdout).groups()
     assert int(width) <= int(room)

@@ -1,10 +1,10 @@
-"""Runs a SavedModel by TensorFlow's C API alone, the loader of `tensorflow_model_server`; no
-Python of TensorFlow is imported.
+"""Runs a SavedModel with TensorFlow's C API, which `tensorflow_model_server` is built on.
 
     python c_api.py FOLDER REQUEST.npz ANSWER.npz
 
-The request holds the arrays by the names of the graph's tensors, and in `fetches` those of the
-outputs. A string is an array of bytes objects, pickled.
+TensorFlow's Python package is not imported. The request holds the input arrays by the names of
+their tensors in the graph, and the names of the output tensors in `fetches`. Strings are object
+arrays of `bytes`, pickled.
 """
 
 import ctypes
@@ -60,7 +60,7 @@ class CApi:
             raise RuntimeError(self.tf.TF_Message(self.status).decode())
 
     def find(self, name):
-        """An output of the graph by the name of its tensor, "operation:index"."""
+        """Finds an output of the graph by the name of its tensor, "operation:index"."""
         operation, index = name.rsplit(":", 1)
         found = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
         if not found:

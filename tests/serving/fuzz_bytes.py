@@ -1,9 +1,9 @@
-"""Sends mutated image files to `serving_bytes` of a SavedModel, in a session.
+"""Sends N mutated image files to the signature `serving_bytes` of a SavedModel, in a session.
 
     python fuzz_bytes.py FOLDER N
 
-prints how many were scored and how many refused. Anything else, such as a crash or a score that
-is no number, ends it with an error.
+Prints how many were scored and how many were refused. Anything else, such as a crash or a score
+that is not finite, is an error.
 """
 
 import sys
@@ -34,7 +34,7 @@ def make_files(rng):
 
 def mutate(content, rng):
     content = bytearray(content)
-    # Most sizes and kinds of blocks stand near the beginning.
+    # Most sizes and block types are near the beginning of a file.
     reach = len(content) if rng.random() < 0.5 else min(len(content), 40)
     for _ in range(rng.integers(1, 6)):
         at = int(rng.integers(reach))

@@ -1,10 +1,10 @@
-"""A stand-in for `tensorflow_model_server`: the real gRPC service and REST's predict over a
-session.
+"""A stand-in for `tensorflow_model_server`: its gRPC and REST predict services over a session.
 
     python standin.py VERSION_FOLDER MODEL_NAME [BUSY]
 
-prints its gRPC port and its REST port, and serves until its input ends. The first BUSY requests
-find it busy. It looks no fields up that TF Serving would not, and answers in its codes.
+Prints the gRPC port and the REST port, and serves until its standard input ends. It answers the
+first BUSY requests as a server that is still loading the model. It reads the same request fields
+as TF Serving and returns the same status codes.
 """
 
 import base64
@@ -29,11 +29,11 @@ HTTP_CODES = {
 
 
 class Refused(Exception):
-    """A gRPC status and its message."""
+    """A refused request; the arguments are a gRPC status code and a message."""
 
 
 class Model:
-    """A version folder in a session, as the server holds it."""
+    """A version folder, loaded into a session."""
 
     def __init__(self, folder, name, busy):
         self.name, self.version, self.busy = name, int(folder.rstrip("/").rsplit("/")[-1]), busy
@@ -69,14 +69,14 @@ class Model:
         }
         fetches = [output(info) for info in signature.outputs.values()]
         try:
-            # The session's own call into C++, for `run` would check shapes that a server does not.
+            # Calls C++ directly, because `run` would check shapes, which a server does not.
             found = TF_SessionRun_wrapper(self.session._session, None, feeds, fetches, [], None)
         except tf.errors.InvalidArgumentError as error:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, error.message) from error
         return dict(zip(signature.outputs, found, strict=True))
 
     def from_json(self, signature_name, columns):
-        """Arrays of REST's lists, in the types that the signature asks for."""
+        """Converts the lists of a REST request to arrays with the dtypes of the signature."""
         signature = self.loaded.signature_def[signature_name]
         return {
             key: np.array([base64.b64decode(v["b64"]) for v in value], object)

@@ -1,4 +1,4 @@
-"""The client, against the real gRPC service and REST of a stand-in server, its own process."""
+"""The client, tested with a stand-in server in another process, over real gRPC and REST."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from ede_keras.serving.client import ScoringClient
 
 @contextlib.contextmanager
 def serve(folder, busy=0):
-    """Addresses of a stand-in server, gRPC's and REST's."""
+    """Starts a stand-in server and yields its gRPC and REST addresses."""
     command = [sys.executable, Path(__file__).parent / "standin.py", folder, "parts", str(busy)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -65,7 +65,7 @@ def client(request, addresses):
 
 @pytest.fixture(scope="module")
 def files(pixels, tmp_path_factory):
-    """A folder of parts in MVTec's layout; images of several sizes, grey and colour."""
+    """A folder in MVTec's layout with images of several sizes, grey and colour."""
     folder = tmp_path_factory.mktemp("files")
     for i, name in enumerate(["train/good", "test/good", "test/good", "test/dent", "test/dent"]):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def files(pixels, tmp_path_factory):
 
 
 def test_arrays_score_as_in_predict(client, model, pixels):
-    """In batches of 8, 8 and 5."""
+    """The batches have 8, 8 and 5 images."""
     found = client.score(pixels)
     wanted = model.predict(pixels, verbose=0)
     np.testing.assert_allclose(found["score"], wanted["score"], rtol=1e-4)
@@ -85,7 +85,7 @@ def test_arrays_score_as_in_predict(client, model, pixels):
     assert [found[name].dtype for name in ("score", "label")] == ["float32", "int32"]
 
 
-def test_files_and_their_contents_score_as_the_loader_decodes_them(client, model, files):
+def test_files_and_contents_score_as_if_the_loader_decoded_them(client, model, files):
     paths = sorted(files.rglob("*.png"))
     wanted = model.predict(load_images(paths, (8, 8, 1))[0], verbose=0)["score"]
     np.testing.assert_allclose(client.score(paths)["score"], wanted, rtol=1e-4)
@@ -94,7 +94,7 @@ def test_files_and_their_contents_score_as_the_loader_decodes_them(client, model
     np.testing.assert_allclose(client.score(contents)["score"], wanted, rtol=1e-4)
 
 
-def test_a_threshold_of_ones_own(client, model, pixels):
+def test_custom_threshold(client, model, pixels):
     scores = model.predict(pixels, verbose=0)["score"]
     between = float(np.sort(scores)[10:12].mean())
     found = client.score(pixels, threshold=between)
@@ -113,7 +113,7 @@ def test_no_images_have_no_scores(client, images):
 
 
 @pytest.mark.parametrize(
-    "images, message",
+    ("images", "message"),
     [
         (np.zeros((2, 9, 8, 1)), r"server refused.*\[2,9,8,1\].*\[\?,8,8,1\]"),
         (np.zeros((2, 8, 8, 3)), r"server refused.*\[2,8,8,3\].*\[\?,8,8,1\]"),
@@ -124,22 +124,22 @@ def test_no_images_have_no_scores(client, images):
             r"\(n, height, width, channels\). Received: float64 of shape .8, 8, 1",
         ),
         (np.zeros((1, 8, 8, 1), complex), "must be numbers .* Received: complex128"),
-        ("one.png", "a sequence of images. Received: one 'one.png'"),
+        ("one.png", "a sequence of images; put a single image into a list. Received: 'one.png'"),
     ],
 )
-def test_a_request_that_cannot_be_answered_says_what_was_expected(client, pixels, images, message):
+def test_a_refused_request_says_what_was_expected(client, pixels, images, message):
     with pytest.raises(InputError, match="(?s)" + message):
         client.score(images)
-    assert len(client.score(pixels[:1])["score"]) == 1  # the server lives
+    assert len(client.score(pixels[:1])["score"]) == 1  # the server still runs
 
 
-def test_an_image_that_is_not_whole(client, files):
+def test_truncated_image(client, files):
     whole = (files / "test/good/2.png").read_bytes()  # a JPEG
     with pytest.raises(InputError, match="(?s)server refused.*JPEG"):
         client.score([whole, whole[: len(whole) // 4]])
 
 
-def test_a_model_or_version_that_is_not_there(addresses, pixels):
+def test_missing_model_or_version(addresses, pixels):
     for address in addresses.values():
         with pytest.raises(InputError, match="server refused.*not found"):
             ScoringClient(address, "cars").score(pixels)
@@ -149,7 +149,7 @@ def test_a_model_or_version_that_is_not_there(addresses, pixels):
 
 
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
-def test_a_busy_server_is_asked_again(folder, pixels, kind):
+def test_retries_on_a_busy_server(folder, pixels, kind):
     with serve(folder, busy=3) as addresses:
         client = ScoringClient(addresses[kind], "parts")
         assert len(client.score(pixels)["score"]) == 21
@@ -158,13 +158,15 @@ def test_a_busy_server_is_asked_again(folder, pixels, kind):
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_no_server(scheme, pixels):
     began = time.monotonic()
-    with pytest.raises(ConnectionError, match="No answer from .* within 0.5 s; is a server there"):
+    with pytest.raises(
+        ConnectionError, match="No answer from .* within 0.5 s. Check that the server is running"
+    ):
         ScoringClient(scheme + "localhost:9", "parts", timeout=0.5).score(pixels)
     assert time.monotonic() - began < 10
 
 
-def test_an_answer_that_takes_too_long(pixels):
-    """A server that takes the request and says nothing."""
+def test_timeout(pixels):
+    """The server accepts the request and does not answer."""
 
     class Silent(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -179,12 +181,12 @@ def test_an_answer_that_takes_too_long(pixels):
 
 
 @pytest.mark.parametrize("argument", [{"batch_size": 0}, {"timeout": 0}])
-def test_arguments_that_are_refused(argument):
+def test_invalid_arguments(argument):
     with pytest.raises(InputError, match="must be positive. Received: "):
         ScoringClient("localhost:1", **argument)
 
 
-def test_evaluate_by_a_server(run_command, addresses, files, model, tmp_path):
+def test_evaluate_with_a_server(run_command, addresses, files, model, tmp_path):
     for kind, address in addresses.items():
         output_dir = tmp_path / kind
         flags = (f"--server={address}", "--model_name=parts", f"--dataset={files}")
@@ -202,10 +204,11 @@ def test_evaluate_by_a_server(run_command, addresses, files, model, tmp_path):
         assert float(score) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_evaluate_asks_for_a_run_or_a_server(run_command):
+def test_evaluate_needs_either_a_run_or_a_server(run_command):
     for flags in [[], ["--run_dir=runs", "--server=localhost:1"]]:
         done = run_command("evaluate.py", *flags, check=False)
-        assert done.returncode == 1 and "one of them" in done.stderr
+        assert done.returncode == 1 and "either --run_dir" in done.stderr
+        assert "or --server" in done.stderr
     for flag, message in [("--dataset=digits", "--dataset=FOLDER"), ("--omega1=1", "--omega1")]:
         flags = ["--server=localhost:1", "--dataset=tests", flag]
         done = run_command("evaluate.py", *flags, check=False)
@@ -222,10 +225,10 @@ def test_the_readmes_snippet(addresses, files, capsys):
 
 @pytest.mark.skipif(
     "TF_SERVING_ADDRESS" not in os.environ,
-    reason="TF_SERVING_ADDRESS names no server; README's docker line starts one",
+    reason="TF_SERVING_ADDRESS is not set; README's docker command starts a server",
 )
 def test_a_real_server():
-    """It serves any model of this package, whose name is TF_SERVING_MODEL or `ede`."""
+    """The server has a model of this package, named TF_SERVING_MODEL or `ede`."""
     client = ScoringClient(
         os.environ["TF_SERVING_ADDRESS"], os.environ.get("TF_SERVING_MODEL", "ede")
     )

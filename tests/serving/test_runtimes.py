@@ -1,5 +1,7 @@
-"""What others than this package make of an export: TensorFlow's C API, OpenVINO, onnxruntime,
-LiteRT; and what mutated files make of it."""
+"""Exports in other runtimes: TensorFlow's C API, OpenVINO, onnxruntime and LiteRT.
+
+Also exports that receive damaged or malicious image files.
+"""
 
 import importlib.util
 import struct
@@ -35,7 +37,7 @@ def requires(*modules):
 
 @pytest.fixture(scope="module")
 def exported(export_unchecked, tmp_path_factory):
-    """Exports a model of a recipe and variant: `(model, folder)`; each once."""
+    """Exports a model of a recipe and variant, each only once; returns `(model, folder)`."""
     done = {}
 
     def exported(recipe="default", variant="full"):
@@ -56,7 +58,7 @@ def exported(export_unchecked, tmp_path_factory):
 
 def expected(model):
     requests = build_requests(SHAPE)
-    return savedmodel.expect(model), requests["serving_default"]["images"]
+    return savedmodel.predict_expected(model), requests["serving_default"]["images"]
 
 
 def assert_same(found, wanted):
@@ -67,8 +69,8 @@ def assert_same(found, wanted):
     np.testing.assert_array_equal(found["label"][~near], wanted["label"][~near])
 
 
-def ask_c_api(folder, signature_name, inputs, scratch):
-    """The outputs of a signature, by the C API in a process without TensorFlow's Python."""
+def run_c_api(folder, signature_name, inputs, scratch):
+    """Runs a signature with the C API, in a process that does not import TensorFlow."""
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
     signature = loaded.signature_def[signature_name]
@@ -85,16 +87,16 @@ def ask_c_api(folder, signature_name, inputs, scratch):
 
 
 @pytest.mark.parametrize(
-    "recipe, variant",
-    # The paper's is the quickest to build.
+    ("recipe", "variant"),
+    # The paper's recipe builds fastest.
     [("paper", "full")] + [slow(*pair) for pair in EVERY if pair != ("paper", "full")],
 )
 def test_the_c_api(exported, recipe, variant, tmp_path):
-    """Encoded images, which hold what `images` holds, go through all that `serving_default` is."""
+    """`serving_bytes` decodes the images and then runs all of `serving_default`."""
     model, folder = exported(recipe, variant)
     wanted, _ = expected(model)
     inputs = build_requests(SHAPE)["serving_bytes"]
-    assert_same(ask_c_api(folder, "serving_bytes", inputs, tmp_path), wanted)
+    assert_same(run_c_api(folder, "serving_bytes", inputs, tmp_path), wanted)
 
 
 @pytest.mark.slow
@@ -102,7 +104,7 @@ def test_the_c_api(exported, recipe, variant, tmp_path):
 def test_the_c_api_with_other_signatures(exported, signature_name, tmp_path):
     model, folder = exported()
     wanted, _ = expected(model)
-    found = ask_c_api(folder, signature_name, build_requests(SHAPE)[signature_name], tmp_path)
+    found = run_c_api(folder, signature_name, build_requests(SHAPE)[signature_name], tmp_path)
     if signature_name == "serving_map":
         np.testing.assert_allclose(found["anomaly_map"], wanted["anomaly_map"], atol=1e-4)
     else:
@@ -111,13 +113,15 @@ def test_the_c_api_with_other_signatures(exported, signature_name, tmp_path):
 
 @pytest.mark.slow
 @requires("openvino")
-@pytest.mark.parametrize("recipe, variant", EVERY)
+@pytest.mark.parametrize(("recipe", "variant"), EVERY)
 def test_openvino_reads_the_savedmodel(exported, recipe, variant):
     import openvino
 
     model, folder = exported(recipe, variant)
     wanted, images = expected(model)
-    compiled = openvino.compile_model(openvino.Core().read_model(folder), "CPU")
+    # On CPUs with bfloat16 instructions OpenVINO would compute in bfloat16.
+    precision = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(openvino.Core().read_model(folder), "CPU", precision)
     answer = compiled(images)
     assert_same({o.any_name: answer[o] for o in compiled.outputs}, wanted)
 
@@ -126,7 +130,7 @@ def test_openvino_reads_the_savedmodel(exported, recipe, variant):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=requires(*FORMATS[name].modules)) for name in FORMATS]
 )
-@pytest.mark.parametrize("recipe, variant", EVERY)
+@pytest.mark.parametrize(("recipe", "variant"), EVERY)
 def test_a_file_for_edge_devices(exported, name, recipe, variant, tmp_path):
     model, folder = exported(recipe, variant)
     wanted, images = expected(model)
@@ -140,11 +144,11 @@ def test_a_file_for_edge_devices(exported, name, recipe, variant, tmp_path):
 
 @pytest.mark.slow
 @requires("tf2onnx", "onnxruntime", "ai_edge_litert")
-def test_an_export_with_all_formats_is_checked_whole(exported, tmp_path, monkeypatch):
+def test_all_formats_of_an_export_are_checked(exported, tmp_path, monkeypatch):
     model, _ = exported()
     folder = savedmodel.export_savedmodel(model, tmp_path / "ede", formats=["onnx", "litert"])
     assert {p.name for p in folder.glob("model.*")} == {"model.onnx", "model.tflite"}
-    # A file of another model is found out.
+    # The check fails for the file of another model.
     other = EDE(SHAPE, latent_dim=4, base_width=2)
     other.set_threshold(1.0)
     serve = savedmodel.build_endpoints(other)["serving_default"][0]
@@ -156,10 +160,12 @@ def test_an_export_with_all_formats_is_checked_whole(exported, tmp_path, monkeyp
     assert [p.name for p in (tmp_path / "ede").iterdir()] == ["1"]
 
 
-def test_formats_that_are_not_there(build, tmp_path, monkeypatch):
+def test_missing_formats(build, tmp_path, monkeypatch):
     model = build()
     model.set_threshold(1.0)
-    with pytest.raises(InputError, match="`formats` are onnx, litert. Received: 'tflite'"):
+    with pytest.raises(
+        InputError, match="`formats` must be among onnx, litert. Received: 'tflite'"
+    ):
         savedmodel.export_savedmodel(model, tmp_path, formats=["tflite"])
     monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(modules=("no_such_module",)))
     with pytest.raises(InputError, match=r"pip install 'ede-keras\[onnx\]'. Received: no module"):
@@ -167,7 +173,7 @@ def test_formats_that_are_not_there(build, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_warm_up_requests_by_the_real_stubs(exported):
+def test_warm_up_requests_parse_with_the_real_messages(exported):
     from tensorflow_serving.apis import prediction_log_pb2
 
     _, folder = exported("paper")
@@ -184,10 +190,10 @@ def test_warm_up_requests_by_the_real_stubs(exported):
         assert set(inputs) == set(wanted)
         for key, array in wanted.items():
             np.testing.assert_array_equal(inputs[key], array)
-    assert sizes == dict.fromkeys(build_requests(SHAPE), list(server_files.BATCH_SIZES))
+    assert sizes == {name: list(server_files.BATCH_SIZES) for name in build_requests(SHAPE)}
 
 
-def test_server_files_by_the_real_messages(tmp_path):
+def test_server_files_parse_with_the_real_messages(tmp_path):
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
@@ -203,7 +209,7 @@ def test_server_files_by_the_real_messages(tmp_path):
     )
     text = batching.read_text()
     sizes = [int(line.split()[-1]) for line in text.splitlines() if "allowed" in line]
-    # The server refuses a largest batch that is not the last of the allowed ones.
+    # The server requires that the largest batch is the last of the allowed sizes.
     assert tuple(sizes) == server_files.BATCH_SIZES and f"value: {sizes[-1]} " in text
     models.write_text("mine")
     assert server_files.write_server_files(output_dir) == []
@@ -214,7 +220,7 @@ def test_server_files_by_the_real_messages(tmp_path):
 
 
 def png_that_claims(width, height):
-    """A PNG of few bytes whose header says that it is so large."""
+    """A PNG of few bytes whose header claims this size."""
 
     def chunk(name, data):
         return (
@@ -228,7 +234,7 @@ def png_that_claims(width, height):
 
 
 def test_a_decompression_bomb_is_refused(exported):
-    """100 megapixels in some 300 kB; a large photograph is none."""
+    """A file of 300 kB claims 100 megapixels; a large photograph is accepted."""
     _, folder = exported("paper")
     bomb, photograph = png_that_claims(10000, 10000), png_that_claims(3000, 2000)
     with savedmodel_check.open_session(folder) as signatures:
@@ -241,7 +247,7 @@ def test_a_decompression_bomb_is_refused(exported):
 
 @pytest.mark.slow
 def test_mutated_files(exported, run_python):
-    """The process lives through 3,000, scoring some and refusing others."""
+    """The process survives 3,000 files, scores some and refuses the others."""
     _, folder = exported()
     scored, refused = run_python(HERE / "fuzz_bytes.py", folder, 3000).stdout.split()
     assert int(scored) > 100 and int(refused) > 100 and int(scored) + int(refused) == 3000

@@ -1,4 +1,4 @@
-"""Exports: what a server loads, and that nothing half made is ever there."""
+"""Exports: signatures, versions, and no partial export after a failure."""
 
 import keras
 import numpy as np
@@ -30,12 +30,12 @@ def calibrated(build, images):
 
 @pytest.fixture
 def unchecked(monkeypatch):
-    """The check starts a process; once or twice is enough."""
+    """Skips the check, which starts a process; a few tests run it."""
     monkeypatch.setattr(savedmodel_check, "run", lambda folder, expected: None)
 
 
-def ask(folder, signature_name, **inputs):
-    """The outputs of a signature, by a session."""
+def run_signature(folder, signature_name, **inputs):
+    """Runs a signature in a session and returns its outputs."""
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
         signature = loaded.signature_def[signature_name]
@@ -46,33 +46,33 @@ def ask(folder, signature_name, **inputs):
 
 def test_all_signatures_of_a_colour_model(calibrated, tmp_path):
     model = calibrated(image_shape=(20, 10, 3), pretext="rotations", memory_size=20)
-    folder = export_savedmodel(model, tmp_path / "ede", description="what it is")
-    assert folder == tmp_path / "ede/1" and (folder / "MODEL.md").read_text() == "what it is"
+    folder = export_savedmodel(model, tmp_path / "ede", description="a detector")
+    assert folder == tmp_path / "ede/1" and (folder / "MODEL.md").read_text() == "a detector"
     pixels = np.random.default_rng(1).integers(0, 256, (5, 20, 10, 3), dtype=np.uint8)
     images = pixels.astype("float32")
     wanted = model.predict(images, verbose=0)
-    found = ask(folder, "serving_default", images=images)
+    found = run_signature(folder, "serving_default", images=images)
     assert set(found) == {"score", "label", "threshold"}
     np.testing.assert_allclose(found["score"], wanted["score"], rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(found["label"], wanted["label"])
     assert found["threshold"] == pytest.approx([model.threshold] * 5)
-    maps = ask(folder, "serving_map", images=images)
+    maps = run_signature(folder, "serving_map", images=images)
     assert set(maps) == {"anomaly_map"}
     np.testing.assert_allclose(maps["anomaly_map"], wanted["anomaly_map"], atol=1e-4)
     for name in ("serving_default", "serving_map"):
         with pytest.raises(tf.errors.InvalidArgumentError, match="Expected at least 1 image"):
-            ask(folder, name, images=images[:0])
+            run_signature(folder, name, images=images[:0])
     with pytest.raises(tf.errors.InvalidArgumentError, match="Expected at least 1 image"):
-        ask(folder, "serving_bytes", image_bytes=np.array([], object))
+        run_signature(folder, "serving_bytes", image_bytes=np.array([], object))
     between = np.sort(wanted["score"])[2:4].mean()
     own = np.full(5, between, "float32")
-    found = ask(folder, "serving_threshold", images=images, threshold=own)
+    found = run_signature(folder, "serving_threshold", images=images, threshold=own)
     np.testing.assert_array_equal(found["label"], wanted["score"] > between)
     np.testing.assert_array_equal(found["threshold"], own)
 
 
-def test_encoded_images_score_like_those_that_the_loader_decodes(calibrated, tmp_path, unchecked):
-    """Of any size, grey or colour, PNG or JPEG, in one request."""
+def test_encoded_images_score_as_if_the_loader_decoded_them(calibrated, tmp_path, unchecked):
+    """One request with images of several sizes, grey and colour, PNG and JPEG."""
     model = calibrated()
     folder = export_savedmodel(model, tmp_path)
     rng = np.random.default_rng(2)
@@ -80,17 +80,17 @@ def test_encoded_images_score_like_those_that_the_loader_decodes(calibrated, tmp
     encoded = [tf.io.encode_png(p).numpy() for p in pictures]
     encoded += [tf.io.encode_jpeg(p).numpy() for p in pictures]
     decoded = np.stack([decode_image(e, model.image_shape) for e in encoded])
-    found = ask(folder, "serving_bytes", image_bytes=np.array(encoded, object))
+    found = run_signature(folder, "serving_bytes", image_bytes=np.array(encoded, object))
     wanted = model.predict(decoded, verbose=0)["score"]
     np.testing.assert_allclose(found["score"], wanted, rtol=1e-4, atol=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        ask(folder, "serving_bytes", image_bytes=np.array([b"no image"], object))
+        run_signature(folder, "serving_bytes", image_bytes=np.array([b"no image"], object))
 
 
-def test_a_wrong_size_is_answered_with_the_right_one(calibrated, tmp_path, unchecked):
+def test_a_wrong_size_is_an_error_that_names_the_right_one(calibrated, tmp_path, unchecked):
     folder = export_savedmodel(calibrated(), tmp_path)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="8, 8, 1"):
-        ask(folder, "serving_default", images=np.zeros((2, 9, 8, 1), "float32"))
+        run_signature(folder, "serving_default", images=np.zeros((2, 9, 8, 1), "float32"))
 
 
 @pytest.mark.parametrize("variant", [slow(name) for name in VARIANTS if name != "full"])
@@ -99,17 +99,17 @@ def test_every_variant_is_exported(calibrated, tmp_path, unchecked, variant):
     folder = export_savedmodel(model, tmp_path)
     images = build_requests(model.image_shape)["serving_default"]["images"]
     wanted = model.predict(images, verbose=0)["score"]
-    found = ask(folder, "serving_default", images=images)["score"]
+    found = run_signature(folder, "serving_default", images=images)["score"]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_versions_count_up_and_are_never_touched(calibrated, tmp_path, unchecked):
+def test_versions_count_up_and_are_never_overwritten(calibrated, tmp_path, unchecked):
     model = calibrated()
     (tmp_path / "notes").mkdir()
     assert export_savedmodel(model, tmp_path, version=9).name == "9"
     before = (tmp_path / "9/saved_model.pb").read_bytes()
     assert export_savedmodel(model, tmp_path).name == "10"
-    with pytest.raises(InputError, match="never touched; choose another. Received: .*9"):
+    with pytest.raises(InputError, match="never overwritten; choose another. Received: .*9"):
         export_savedmodel(model, tmp_path, version=9)
     with pytest.raises(InputError, match="positive integer. Received: 0"):
         export_savedmodel(model, tmp_path, version=0)
@@ -118,7 +118,7 @@ def test_versions_count_up_and_are_never_touched(calibrated, tmp_path, unchecked
     assert (tmp_path / "9").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_failed_check_leaves_nothing_behind(calibrated, tmp_path, monkeypatch):
+def test_a_failed_check_leaves_no_files(calibrated, tmp_path, monkeypatch):
     model = calibrated()
     run = savedmodel_check.run
     wrong = {"score": np.full(8, 77.0, "float32")}
@@ -139,14 +139,14 @@ def test_without_a_threshold_there_is_no_export(build, tmp_path):
     assert not (tmp_path / "ede").exists()
 
 
-def test_the_command(run_python, run_command, run_dir, tmp_path):
+def test_the_command(run_command, run_dir, tmp_path):
     flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path / 'ede'}")
-    done = run_python("-m", "ede_keras.export", *flags)
+    done = run_command("-m", "ede_keras.export", *flags)
     assert done.stdout.strip().endswith(str(tmp_path / "ede/1"))
     model = keras.saving.load_model(run_dir / "model.keras")
     assert f"{model.threshold:.6g}" in (tmp_path / "ede/1/MODEL.md").read_text()
     requests = tmp_path / "ede/1/assets.extra/tf_serving_warmup_requests"
     assert len(list(tf.data.TFRecordDataset(str(requests)))) == 12
     done = run_command("-m", "ede_keras.export", *flags, "--version=1", check=False)
-    assert done.returncode == 1 and "never touched" in done.stderr
+    assert done.returncode == 1 and "never overwritten" in done.stderr
     assert "Traceback" not in done.stderr
