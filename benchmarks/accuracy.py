@@ -1,13 +1,15 @@
-"""Measures the tables of the paper, a run at a time, and keeps a JSON line of every run.
+"""Measures the tables of the paper, one run at a time, and keeps one JSON line per run.
 
-  python -m benchmarks.accuracy --table=1                        # all its classes, seeds, recipes
+  python -m benchmarks.accuracy --table=1                      # all classes, seeds and recipes
   python -m benchmarks.accuracy --table=1 --classes=2 --seeds=0 --recipe=default
-  python -m benchmarks.accuracy --report                         # the tables into README
-  python -m benchmarks.accuracy --report --results=mine.jsonl    # or those of your own, printed
+  python -m benchmarks.accuracy --report                       # write the tables into the pages
+  python -m benchmarks.accuracy --report --results=mine.jsonl  # print the tables of other results
 
-A run that is in the results already is not repeated, so a stopped table goes on; give another
-`--results` to repeat it. Table 1 is protocol split80 (digits, MNIST, Fashion-MNIST), table 2 MNIST
-and table 3 CIFAR-10 as their publishers split them, table 5 the ablation.
+A run that is already in the results is skipped, so the same command continues a table that was
+interrupted. To repeat a run, write to another `--results` file. Table 1 uses protocol split80
+(digits, MNIST, Fashion-MNIST). Tables 2 and 3 use the official splits of MNIST and CIFAR-10.
+Table 5 is the ablation. `--report` writes the table of means into README.md and the other tables
+into docs/pages/results.md.
 """
 
 import json
@@ -27,25 +29,32 @@ from ede_keras.data.protocols import make_split
 from ede_keras.utils.files import read_csv, write_csv
 
 flags.DEFINE_enum("table", None, tables.TABLES, "Table of the paper.")
-flags.DEFINE_list("datasets", [], "Those of its data sets; by default all.")
-flags.DEFINE_list("classes", [], "Normal classes, integer labels; by default all.")
+flags.DEFINE_list("datasets", [], "Data sets of the table; all by default.")
+flags.DEFINE_list("classes", [], "Normal classes, as integer labels; all by default.")
 flags.DEFINE_list("seeds", [], "Seeds; by default those of the recipe in this table.")
-flags.DEFINE_enum("recipe", None, tables.RECIPES_AND_METHODS, "Recipe or simple method.")
-flags.DEFINE_string("variant", None, "Variant; by default all of the table.")
-flags.DEFINE_integer("epochs", None, "As for train.py, to try the table out.", lower_bound=1)
-flags.DEFINE_string("data_dir", None, "As for train.py.")
-flags.DEFINE_string("results", str(tables.RESULTS / "accuracy.jsonl"), "Lines go here.")
-flags.DEFINE_bool("report", False, "Makes tables of results instead.")
+flags.DEFINE_enum(
+    "recipe",
+    None,
+    tables.RECIPES_AND_METHODS,
+    "Recipe or simple method; all of the table by default.",
+)
+flags.DEFINE_string("variant", None, "Variant; all of the table by default.")
+flags.DEFINE_integer(
+    "epochs", None, "Epochs, to try a table out; by default those of the recipe.", lower_bound=1
+)
+flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, as for train.py.")
+flags.DEFINE_string("results", str(tables.RESULTS / "accuracy.jsonl"), "Results file.")
+flags.DEFINE_bool("report", False, "Write the tables of existing results instead of measuring.")
 
 FLAGS = flags.FLAGS
-# Where the data lay on this machine shapes no result.
+# Where the data is stored has no effect on a result.
 PLACES = ("data_dir", "dataset_path")
 # The classes whose ROC curves the paper shows.
 FIGURE_5 = {0: "plane", 4: "deer"}
 
 
 def list_runs():
-    """The runs that the flags ask for, dicts of `tables.KEY`: the first seed of all first."""
+    """Lists the runs that the flags ask for, dicts of `tables.KEY`, ordered by seed."""
     table = tables.TABLES[FLAGS.table]
     asked = {
         "dataset": FLAGS.datasets,
@@ -79,15 +88,18 @@ def list_runs():
 
 
 def is_measured(run):
-    """Whether a run has its line; one that another version of the recipe made is an error."""
+    """Whether a run is in the results; exits if another version of the recipe made its line."""
     line = tables.find_line(FLAGS.results, run)
     if line and run["recipe"] not in simple.METHODS and not tables.is_current(line, FLAGS.epochs):
-        sys.exit(f"{FLAGS.results} holds {run} of another version of the recipe: remove its lines.")
+        sys.exit(
+            f"{FLAGS.results} holds results from another version of the recipe. Remove the lines "
+            f"of this run: {run}"
+        )
     return line is not None
 
 
 def keep_roc(scores, run):
-    """Keeps the ROC curve of a run, 201 points, beside the results."""
+    """Saves the ROC curve of a run, 201 points, beside the results."""
     columns = read_csv(scores)
     truth, score = (np.array(columns[name], float) for name in ("true_label", "score"))
     fpr, tpr, _ = roc_curve(truth, score)
@@ -100,7 +112,7 @@ def keep_roc(scores, run):
 
 
 def measure_detector(run):
-    """Trains once by the command, in a folder that is thrown away; returns config and metrics."""
+    """Runs train.py once, in a temporary folder; returns the run's config and metrics."""
     with tempfile.TemporaryDirectory() as output_dir:
         arguments = {**run, "data_dir": FLAGS.data_dir, "epochs": FLAGS.epochs}
         command = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
@@ -117,7 +129,7 @@ def measure_detector(run):
 
 
 def measure_simple(run):
-    """Fits and scores a simple method; returns the run's facts and metrics."""
+    """Fits and scores a simple method; returns the run and its metrics."""
     dataset = load_dataset(run["dataset"], FLAGS.data_dir)
     split = make_split(dataset, run["protocol"], run["normal"], run["seed"])
     scores = simple.score(run["recipe"], split, run["seed"])
@@ -131,7 +143,7 @@ def measure_simple(run):
 
 
 def measure(run):
-    """The line of a run, with the seconds that all of it took, start to end."""
+    """Measures a run and returns its line, with the total time in seconds."""
     began = time.perf_counter()
     is_simple = run["recipe"] in simple.METHODS
     line = measure_simple(run) if is_simple else measure_detector(run)
@@ -148,7 +160,8 @@ def main(argv):
             tables.write_report()
         else:
             lines = tables.read_lines(FLAGS.results)
-            print("\n\n".join(tables.render_table(lines, table) for table in tables.TABLES))
+            parts = (tables.render_table(lines, table) for table in tables.TABLES)
+            print("\n\n".join([tables.render_means(lines), *parts]))
         return
     if FLAGS.table is None:
         raise app.UsageError(f"Expected --table={'|'.join(tables.TABLES)} or --report.")

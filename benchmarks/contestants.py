@@ -167,8 +167,11 @@ GROUPS = {
 
 
 def main(argv):
-    """Prints when it had imported its library and done its first batch; then waits for a line on
-    stdin before each turn, and answers with the turn's seconds and the memory so far."""
+    """Prints when it had imported its library and done its first batch, then takes its turns.
+
+    It waits for a line on stdin before each turn, and answers with the turn's seconds and the
+    memory so far.
+    """
     name = argv[1]
     importlib.import_module("torch" if name.startswith("torch") else "ede_keras")
     imported = time.time()

@@ -2,8 +2,8 @@
 
   python -m benchmarks.figures
 
-Needs the extra `.[plots]`; reads `benchmarks/results/`, writes `docs/table<N>.png`,
-`docs/roc.png` and `docs/pages/scaling.png`.
+Needs the extra `.[plots]`; reads `benchmarks/results/`, writes `docs/pages/table<N>.png`,
+`docs/pages/roc.png` and the pictures of the page on speed.
 """
 
 import matplotlib
@@ -15,7 +15,7 @@ from ede_keras.evaluation.plots import ANOMALOUS, NORMAL, UNKNOWN
 from ede_keras.utils.files import read_csv, read_json
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 SCALES = {
     "batch_size": "images in a batch",
@@ -27,12 +27,14 @@ SCALES = {
 # Parts of the names of operations that a timeline shows in blue: convolutions, products of
 # matrices, or all that there is.
 SUMS = ("Conv", "MatMul", "any")
-DOCS = tables.ROOT / "docs"
+PAGES = tables.ROOT / "docs/pages"
 
 
 def draw_table(lines, table):
-    """Bars of the mean over all classes per recipe, a panel per data set; None if nothing is
-    whole."""
+    """Bars of the mean over all classes per recipe, a panel per data set.
+
+    Returns None if nothing is whole.
+    """
     groups = tables.group_runs(line for line in lines if tables.in_table(line, table))
     panels = {}
     for (dataset, protocol, recipe, variant), classes in groups.items():
@@ -118,17 +120,17 @@ def main(argv):
     lines = tables.read_results()
     for table in tables.TABLES:
         if figure := draw_table(lines, table):
-            figure.savefig(DOCS / f"table{table}.png", dpi=110)
+            figure.savefig(PAGES / f"table{table}.png", dpi=110)
     if curves := sorted((tables.RESULTS / "roc").glob("*.csv")):
-        draw_roc(curves).savefig(DOCS / "roc.png", dpi=110)
+        draw_roc(curves).savefig(PAGES / "roc.png", dpi=110)
     for work in ("score", "train", "fit"):
         paths = {
             when: tables.RESULTS / f"timeline-{work}-{when}.json" for when in ("before", "after")
         }
         if records := {when: read_json(path) for when, path in paths.items() if path.exists()}:
-            draw_timelines(records).savefig(DOCS / f"pages/timeline-{work}.png", dpi=90)
+            draw_timelines(records).savefig(PAGES / f"timeline-{work}.png", dpi=90)
     if (scaling := tables.RESULTS / "scaling.json").exists():
-        draw_scaling(read_json(scaling)["found"]).savefig(DOCS / "pages/scaling.png", dpi=90)
+        draw_scaling(read_json(scaling)["found"]).savefig(PAGES / "scaling.png", dpi=90)
 
 
 if __name__ == "__main__":

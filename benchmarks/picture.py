@@ -18,7 +18,7 @@ from ede_keras.evaluation.plots import ANOMALOUS, NORMAL
 from ede_keras.utils.files import read_json
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 flags.DEFINE_string("run_dir", None, "A finished run.", required=True)
 flags.DEFINE_string("data_dir", None, "Where a built-in set lies.")

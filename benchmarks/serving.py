@@ -24,7 +24,7 @@ from ede_keras.cli.runs import load_run
 from ede_keras.serving import edge_formats
 from ede_keras.serving.client import ScoringClient
 from ede_keras.serving.savedmodel import export_savedmodel
-from ede_keras.serving.savedmodel_check import build_requests, open_session, unit
+from ede_keras.serving.savedmodel_check import build_requests, error_scale, open_session
 from ede_keras.serving.server_files import BATCH_SIZES
 from ede_keras.utils.files import atomic_path
 
@@ -90,7 +90,7 @@ def make_table(runtimes, noise, wanted, rounds):
     for name, score in runtimes.items():
         quantiles = [1000 * np.quantile(seconds[n][name], [0.5, 0.99]) for n in BATCH_SIZES]
         per_second = BATCH_SIZES[-1] / np.median(seconds[BATCH_SIZES[-1]][name])
-        difference = (np.abs(score(noise) - wanted) / unit(wanted)).max()
+        difference = (np.abs(score(noise) - wanted) / error_scale(wanted)).max()
         cells = [f"{p50:.1f} / {p99:.1f}" for p50, p99 in quantiles]
         rows.append([name, *cells, f"{per_second:.0f}", f"{difference:.1e}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

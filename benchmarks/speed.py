@@ -91,8 +91,10 @@ def compare(found, name, other):
 
 
 def share_of_limit(record, work, name):
-    """How near a contestant's median is to what the machine could do; None if its operations are
-    not counted."""
+    """How near a contestant's median is to what the machine could do.
+
+    Returns None if its operations are not counted.
+    """
     parts = name.split(", ")
     least = record["least_operations"].get(f"{parts[0].removeprefix('torch ')}, {parts[1]}")
     if least is None:

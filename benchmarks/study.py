@@ -1,10 +1,10 @@
-"""What a change of the default recipe does, measured where recipes are chosen.
+"""Measures the effect of single changes to the default recipe, on the data used for tuning.
 
-  python -m benchmarks.study --data_dir=...            # all changes, resumable
-  python -m benchmarks.study --report                  # the table into docs/pages/recipes.md
+  python -m benchmarks.study --data_dir=...  # all changes; continues where it stopped
+  python -m benchmarks.study --report        # write the table into docs/pages/recipes.md
 
-The tasks are made of the training parts alone: half of one, split as `split80`, with seeds that the
-tables do not use, for half the epochs. Lines go to `benchmarks/results/study/`.
+Only training parts are used: half of one, split by `split80`, with seeds that the tables do not
+use, for half the epochs. Results go to `benchmarks/results/study/`.
 """
 
 import json
@@ -23,20 +23,20 @@ from ede_keras.utils.files import read_json
 EPOCHS = 4
 DATASETS = [dataset for dataset, _ in tables.TASKS]
 
-flags.DEFINE_string("data_dir", None, "As for train.py.")
+flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, as for train.py.")
 flags.DEFINE_multi_enum(
-    "change", list(tables.CHANGES), list(tables.CHANGES), "Changes; by default all."
+    "change", list(tables.CHANGES), list(tables.CHANGES), "Changes to measure; all by default."
 )
-flags.DEFINE_multi_enum("dataset", DATASETS, DATASETS, "Data sets.")
-flags.DEFINE_string("results", str(tables.RESULTS / "study/study.jsonl"), "Lines go here.")
-flags.DEFINE_bool("report", False, "Writes the table into docs/pages/recipes.md instead.")
+flags.DEFINE_multi_enum("dataset", DATASETS, DATASETS, "Data sets; all by default.")
+flags.DEFINE_string("results", str(tables.RESULTS / "study/study.jsonl"), "Results file.")
+flags.DEFINE_bool("report", False, "Write the table into docs/pages/recipes.md and stop.")
 
 FLAGS = flags.FLAGS
 PAGE = tables.ROOT / "docs/pages/recipes.md"
 
 
 def make_task(dataset, folder):
-    """Writes half of a training part to a file, the other half in place of the test part."""
+    """Writes a training part to a file: one half to train on, the other half as the test part."""
     loaded = load_dataset(dataset, FLAGS.data_dir)
     x, y = loaded.x_train, loaded.y_train
     half = len(x) // 2
@@ -46,7 +46,7 @@ def make_task(dataset, folder):
 
 
 def measure(task, normal, seed, change):
-    """AUROC of a run of train.py."""
+    """Runs train.py with a change and returns the AUROC."""
     with tempfile.TemporaryDirectory() as output_dir:
         command = [f"--dataset={task}", "--protocol=split80", f"--normal={normal}"]
         command += [f"--seed={seed}", f"--epochs={EPOCHS}", f"--output_dir={output_dir}"]

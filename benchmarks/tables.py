@@ -1,4 +1,4 @@
-"""What the tables of the paper are made of, and how they are written down in README."""
+"""Defines the tables of results and writes them into README and the pages of docs/."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from ede_keras.utils.files import atomic_path
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
 RECIPES_AND_METHODS = (*RECIPES, *METHODS)
-# Of each table: the sets with their protocol, recipes and variants, and the seeds of a recipe.
+# For each table: data sets with their protocol, the seeds of each recipe, and the variants.
 THREE, ONE = (0, 1, 2), (0,)
 COMPARED = {"default": THREE, "paper": ONE, **dict.fromkeys(METHODS, ONE)}
 TABLES = {
@@ -35,8 +35,18 @@ TABLES = {
     },
 }
 CLASSES = tuple(range(10))
-# Of the study: changes of the default recipe, as flags of train.py, the classes of the training
-# parts that they are tried on, and seeds that no table has.
+# The columns of the table of means, `{heading: (recipe, variant)}`; the best simple method follows.
+MEANS = {
+    "default": ("default", "full"),
+    "no pretext": ("default_no_pretext", "full"),
+    "no pretext, plain autoencoder": ("default_no_pretext", "autoencoder"),
+    "paper": ("paper", "full"),
+}
+# The page that holds the table of means; the page below holds every other part.
+README = "README.md"
+RESULTS_PAGE = "docs/pages/results.md"
+# The study changes one argument of the default recipe at a time, by flags of train.py. It runs on
+# these classes of the training parts, with seeds that no table uses.
 CHANGES = {
     "the recipe": (),
     "no phase 2": ("--phase_floor=1",),
@@ -49,25 +59,36 @@ CHANGES = {
     "one view of an image a step": ("--pretext_views=1",),
     "cosine decay": ("--cosine_decay",),
 }
+# How the page words those changes whose names in the results are unclear.
+WORDING = {
+    "phase 2 weighs up to 0.5, not 0.2": "weight of phase 2 up to 0.5 instead of 0.2",
+    "phase 2 moves EDE2's encoders too": "phase 2 also updates the encoders of EDE2",
+    "phase 2 moves all encoders": "phase 2 updates all encoders",
+    "z gets the gradient of its own term": "the gradient of d(z, z_i) also reaches z",
+    "rotations alone": "rotations only",
+    "one view of an image a step": "one view per image and step",
+}
 TASKS = (("mnist", 8), ("fmnist", 6))
 TUNING_SEEDS = (100, 101, 102)
 KEY = ("dataset", "protocol", "normal", "seed", "recipe", "variant")
 GROUP = ("dataset", "protocol", "recipe", "variant")
+# Arguments that have no effect without a pretext.
+OF_THE_PRETEXT = ("pretext_weight", "pretext_views", "memory_size")
 
 
 def read_lines(path):
-    """The runs that a results file holds, a list of dicts."""
+    """Reads the runs of a results file, a list of dicts."""
     path = Path(path)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def find_line(path, run):
-    """The line of a run, known by some of its facts, or None."""
+    """Returns the first line that contains all items of `run`, or None."""
     return next((line for line in read_lines(path) if run.items() <= line.items()), None)
 
 
 def append_line(path, line):
-    """Adds a run to a results file, which is made if it is not there."""
+    """Appends a run to a results file; creates the file if needed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
@@ -75,19 +96,17 @@ def append_line(path, line):
 
 
 def read_results(folder=RESULTS):
-    """The runs of all results files of a folder; audits are in a folder of their own."""
+    """Reads the runs of all results files in a folder; audits have their own folder."""
     return [line for path in sorted(Path(folder).glob("*.jsonl")) for line in read_lines(path)]
 
 
 def is_current(line, epochs=None):
-    """Whether the recipe of a detector's run, with these epochs, is still what it was then."""
-    model_arguments, training = get_recipe(line["recipe"], line["image_shape"])
-    expected = {**model_arguments, **training}
-    if epochs:
-        expected["epochs"] = epochs
-    if "memory_size" in expected:
-        expected["memory_size"] = min(expected["memory_size"], line["n_train"])
-    # None is the model's own choice; an argument that an older line does not know was off.
+    """Whether the recipe of a detector's run is unchanged since then, apart from `epochs`."""
+    arguments = get_recipe(line["recipe"], line["image_shape"], line["n_train"], epochs=epochs)
+    expected = {name: value for part in arguments for name, value in part.to_dict().items()}
+    if expected["pretext"] == "none":
+        expected = {name: expected[name] for name in expected if name not in OF_THE_PRETEXT}
+    # None leaves the choice to the model. An argument missing from an older line was off.
     return all(
         line.get(name, False) == value for name, value in expected.items() if value is not None
     )
@@ -104,7 +123,7 @@ def in_table(line, table):
 
 
 def describe(table):
-    """What a table is made of, in a line."""
+    """Lists the data sets, classes, recipes and variants of a table in one line."""
     table = TABLES[table]
     parts = {
         "datasets": [dataset for dataset, _ in table["sets"]],
@@ -116,7 +135,7 @@ def describe(table):
 
 
 def group_runs(lines):
-    """AUROC by group (`GROUP`), class and seed: `{group: {normal: {seed: auroc}}}`."""
+    """Collects AUROC by group (`GROUP`), class and seed: `{group: {normal: {seed: auroc}}}`."""
     groups = {}
     for line in lines:
         group = groups.setdefault(tuple(line[name] for name in GROUP), {})
@@ -125,8 +144,12 @@ def group_runs(lines):
 
 
 def mean_over_classes(classes):
-    """`(mean, deviation)` of the classes' mean over seeds that all classes have; the deviation is
-    None for one seed."""
+    """Averages over classes per seed, then over the seeds that all classes have.
+
+    Returns:
+        `(mean, deviation)`; the deviation over seeds is None if there is only one, and both are
+        None if there is none.
+    """
     seeds = set.intersection(*(set(runs) for runs in classes.values()))
     means = [np.mean([runs[seed] for runs in classes.values()]) for seed in sorted(seeds)]
     if not means:
@@ -135,7 +158,7 @@ def mean_over_classes(classes):
 
 
 def render_table(lines, table):
-    """A table in Markdown: a row per recipe, a column per class; what is not measured is blank."""
+    """Renders a table in Markdown: a row per recipe, a column per class, blank if not measured."""
     rows = [
         f"| data | recipe | mean | {' | '.join(str(c) for c in CLASSES)} |",
         f"| --- | --- | --- |{' --- |' * len(CLASSES)}",
@@ -167,9 +190,9 @@ def _spell(mean, deviation):
 
 
 def render_audit(lines):
-    """What two mistakes would add, in Markdown; a warning, not a result."""
+    """Renders, in Markdown, what two common mistakes would add; a warning, not a result."""
     rows = [
-        "| data | class | as measured | batch statistics, sorted batches | epoch by test set |",
+        "| data | class | correct | batch statistics of sorted batches | epoch by test set |",
         "| --- | --- | --- | --- | --- |",
     ]
     for line in lines:
@@ -180,15 +203,15 @@ def render_audit(lines):
 
 
 def render_study(lines):
-    """The study in Markdown: mean over seeds and deviation, and how much above the recipe."""
+    """Renders the study in Markdown: AUROC, and the gain over the recipe with the same seed."""
     found = {}
     for line in lines:
         runs = found.setdefault((line["change"], line["dataset"], line["normal"]), {})
         runs[line["seed"]] = line["auroc"]
-    heads = [f"{dataset} {normal} | against the recipe" for dataset, normal in TASKS]
+    heads = [f"{dataset} {normal} | gain over the recipe" for dataset, normal in TASKS]
     rows = [f"| {' | '.join(['change', *heads])} |", f"| --- |{' --- |' * 2 * len(TASKS)}"]
     for change in CHANGES:
-        cells = [change]
+        cells = [WORDING.get(change, change)]
         for task in TASKS:
             runs, recipe = found[change, *task], found["the recipe", *task]
             gains = [runs[seed] - recipe[seed] for seed in TUNING_SEEDS]
@@ -198,25 +221,55 @@ def render_study(lines):
     return "\n".join(rows)
 
 
+def render_means(lines):
+    """Renders the table of means in Markdown: a row per data set and protocol, a column per method.
+
+    Each cell is the mean over all classes, with the deviation over seeds if there are several.
+    Blank if a class is missing. The last column picks the simple method with the highest mean.
+    """
+    heads = ["data, protocol", *MEANS, "best simple method"]
+    rows = [f"| {' | '.join(heads)} |", f"| --- |{' --- |' * (len(heads) - 1)}"]
+    groups = group_runs(line for line in lines if any(in_table(line, table) for table in TABLES))
+    for data in dict.fromkeys(data for table in TABLES.values() for data in table["sets"]):
+        found = {
+            group[2:]: mean_over_classes(classes)
+            for group, classes in groups.items()
+            if group[:2] == data and len(classes) == len(CLASSES)
+        }
+        cells = [_spell(*found.get(group, (None, None))) for group in MEANS.values()]
+        simple = {name: found[name, "full"] for name in METHODS if (name, "full") in found}
+        best = max(simple, key=lambda name: simple[name][0], default=None)
+        cells.append(f"{_spell(*simple[best])}, {best.replace('_', ' ')}" if best else "")
+        rows.append(f"| {' | '.join([', '.join(data), *cells])} |")
+    return "\n".join(rows)
+
+
 def render_all(folder=RESULTS):
-    """The Markdown of every part of README that is made of results, by its name."""
+    """Renders every part that is made of results.
+
+    Returns:
+        `{page: {name: Markdown}}`, pages as paths from the root of the project.
+    """
     lines = read_results(folder)
-    parts = {f"table {table}": render_table(lines, table) for table in TABLES}
     audits = [
         line for path in sorted(Path(folder, "audit").glob("*.jsonl")) for line in read_lines(path)
     ]
-    return {**parts, "audit": render_audit(audits)}
+    parts = {f"table {table}": render_table(lines, table) for table in TABLES}
+    return {
+        README: {"means": render_means(lines)},
+        RESULTS_PAGE: {**parts, "audit": render_audit(audits)},
+    }
 
 
 def split_at_marks(text, name):
-    """README before, between and after the marks of a part."""
+    """Splits a page into what stands before, between and after the marks of a part."""
     before, rest = text.split(f"<!-- {name} -->\n")
     between, after = rest.split(f"<!-- end of {name} -->")
     return before, between, after
 
 
 def write_parts(page, parts):
-    """Replaces what stands between the marks of each part, Markdown by name, in a page."""
+    """Replaces the text between the marks of each part, `{name: Markdown}`, in a page."""
     text = page.read_text()
     for name, part in parts.items():
         before, _, after = split_at_marks(text, name)
@@ -225,6 +278,7 @@ def write_parts(page, parts):
         path.write_text(text)
 
 
-def write_report(folder=RESULTS, readme=ROOT / "README.md"):
-    """All tables and the audit into README."""
-    write_parts(readme, render_all(folder))
+def write_report(folder=RESULTS, root=ROOT):
+    """Writes the table of means into README, and the other tables and the audit into their page."""
+    for page, parts in render_all(folder).items():
+        write_parts(Path(root, page), parts)

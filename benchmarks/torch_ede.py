@@ -175,8 +175,9 @@ def tabulate_views(size):
 
 
 class TorchDefaultEDE(TorchEDE):
-    """The default recipe of grey images: squared errors, phase 2 for the decoders alone, and the
-    geometric pretext.
+    """The default recipe of grey images.
+
+    It has squared errors, phase 2 for the decoders alone, and the geometric pretext.
 
     Args:
         pretext_views: Views of an image that the head names in a step.

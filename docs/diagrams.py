@@ -1,8 +1,8 @@
-"""Draws the pictures of the page on the method.
+"""Draws the pictures of docs/pages/method.md.
 
   python docs/diagrams.py
 
-Needs the extra `.[plots]`; writes into `docs/pages/`, or the folder that is given.
+Needs the extra `.[plots]`. Writes to `docs/pages/`, or to the folder given as argument.
 """
 
 import sys
@@ -17,19 +17,19 @@ from ede_keras.layers.geometric_pretext import TRANSFORMATIONS
 from ede_keras.models import schedules
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-# Each network has one colour wherever it stands: that is what is shared.
+# Each network keeps its colour everywhere, which shows the networks that are shared.
 NETWORKS = {"E1": "#3b6ea8", "D1": "#c8553d", "D2": "#d9a441", "E2": "#4f8a5b"}
 STEP, BOX = 1.6, 0.6
 
 
 def draw_networks():
-    """What becomes of an image: EDE1 above, EDE2 below, and phase 2 at its end."""
+    """Draws the data flow: EDE1 at the top, EDE2 below it, followed by phase 2."""
     figure, axis = plt.subplots(figsize=(9, 2.6), layout="constrained")
 
     def chain(start, row, parts):
-        """Values and networks by turns, from left to right; returns where each value is."""
+        """Draws values and networks from left to right; returns the position of each value."""
         places, here = {}, start
         for i, name in enumerate(parts):
             there = (start[0] + (i + 1) * STEP / 2, row)
@@ -54,14 +54,16 @@ def draw_networks():
     for row, text in ((0.8, "EDE1"), (-0.8, "EDE2")):
         axis.text(0, row, text, ha="center", va="center", color="grey")
     middle = z2[0] + STEP
-    axis.text(middle, -0.3, "phase 2: what EDE2 has made, seen by EDE1", ha="center", color="grey")
+    axis.text(
+        middle, -0.3, "phase 2: the output of EDE2 passes through EDE1", ha="center", color="grey"
+    )
     axis.set(xlim=(-0.5, z2[0] + 2 * STEP + 0.5), ylim=(-1.2, 1.2))
     axis.set_axis_off()
     return figure
 
 
 def draw_schedules():
-    """The weights of the two phases over the epochs."""
+    """Plots the weights of the two phases by epoch."""
     epochs = np.arange(1, 11)
     printed = np.asarray(schedules.inverse_epoch(epochs))
     floored = np.asarray(schedules.floored_inverse_epoch(epochs, 0.8))
@@ -78,7 +80,7 @@ def draw_schedules():
 
 
 def draw_views(size=48):
-    """A photograph's views in the pretext: a column a shift or change of colours, a row a turn."""
+    """Draws the views of a photograph: a column per shift or colour change, a row per rotation."""
     photograph = load_sample_image("china.jpg")[60:400, 150:490]
     image = np.asarray(keras.ops.image.resize(photograph, (size, size), antialias=True))
     views = TRANSFORMATIONS["rotations_shifts_and_colours"](np.clip(image, 0, 255) / 255)
@@ -86,7 +88,7 @@ def draw_views(size=48):
     for axis, view in zip(axes.T.ravel(), views, strict=True):
         axis.imshow(view)
         axis.set_axis_off()
-    names = ("as it is", "to the right", "to the left", "up", "exchanged", "equal")
+    names = ("original", "shifted right", "shifted left", "shifted up", "swapped", "one channel")
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=8)
     return figure

@@ -1,5 +1,6 @@
 """The pages of docs/ are what they say: commands, snippets, names of tests."""
 
+import importlib
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 from commands import ROOT, arguments_of, blocks
 from makers import write_folder
+from test_layout import FLOORS
 
 from benchmarks import tables
 
@@ -22,9 +24,9 @@ def test_tests_named_in_the_table_exist():
     assert [name for name in named if f"def {name}(" not in TESTS] == []
 
 
-def test_pictures_of_the_method(run_python, tmp_path):
+def test_pictures_of_the_method(run_command, tmp_path):
     named = re.findall(r"!\[.+\]\((.+)\)", PAGES["method"])
-    run_python("docs/diagrams.py", tmp_path)
+    run_command("docs/diagrams.py", tmp_path)
     assert sorted(named) == sorted(path.name for path in tmp_path.iterdir())
     for name in named:
         drawn, committed = (
@@ -34,8 +36,80 @@ def test_pictures_of_the_method(run_python, tmp_path):
         assert drawn.shape == committed.shape and np.ptp(drawn) > 200
 
 
-def test_the_table_of_speed_is_the_committed_one():
-    assert (tables.RESULTS / "speed.md").read_text() in PAGES["performance"]
+@pytest.mark.parametrize(("name", "page"), [("speed", "performance"), ("serving", "serving")])
+def test_the_table_of_speed_is_the_committed_one(name, page):
+    assert (tables.RESULTS / f"{name}.md").read_text() in PAGES[page]
+
+
+@pytest.mark.parametrize(("name", "part"), tables.render_all()[tables.RESULTS_PAGE].items())
+def test_the_numbers_are_those_of_the_committed_results(name, part):
+    assert tables.split_at_marks(PAGES["results"], name)[1] == f"{part}\n"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_are_there(page):
+    for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", PAGES[page]):
+        assert (ROOT / "docs/pages" / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_pages_and_headings(page):
+    for target, heading in re.findall(r"\]\((\w*)(?:\.md)?(?:#([\w-]+))?\)", PAGES[page]):
+        text = PAGES[target or page]
+        slugs = [title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", text, re.M)]
+        assert not heading or heading in [re.sub(r"[^\w-]", "", slug) for slug in slugs]
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r": (\w+)\.md$", (ROOT / "docs/mkdocs.yml").read_text(), flags=re.M)
+    assert sorted(listed) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {"extending"}))  # files of its reader
+def test_files_that_are_named_exist(page):
+    named = set(re.findall(r"`([\w/]+\.py)`", PAGES[page]))
+    assert named or page not in ("paper_map", "layout")
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "ede_keras" / name).exists(), name
+
+
+def test_names_of_the_map_are_in_the_files_beside_them():
+    rows = [line.split("|") for line in PAGES["paper_map"].splitlines() if line.count("|") == 4]
+    assert len(rows) > 15
+    for _, _, code, files, _ in rows[2:]:
+        named = re.findall(r"`([\w/]+\.py)`", files)
+        paths = [ROOT / "ede_keras" / name for name in (*named, "models/arguments.py")]
+        text = "".join(path.read_text() for path in paths)
+        for name in re.findall(r"`(\w+)`", code):
+            assert re.search(rf"\b{name}\b", text), f"{name} is not in {named}"
+
+
+def test_the_drawing_has_the_floors_of_the_tested_rule():
+    drawing = blocks(PAGES["layout"], "")[0].splitlines()
+    drawn = [set(re.findall(r"\w+(?=/|\.py)", line)) for line in drawing]
+    drawn[0] = set(drawing[0].split("addresses")[1].split())
+    floors = [floor - {"__init__"} for floor in FLOORS]
+    assert [floor for floor in drawn if floor] == floors[::-1]
+
+
+def test_the_layout_names_every_folder():
+    folders = {
+        f"{path.parent.relative_to(ROOT / 'ede_keras')}/"
+        for path in (ROOT / "ede_keras").rglob("*.py")
+        if path.parent.name != "ede_keras"
+    }
+    table = PAGES["layout"].split("## Folders")[1]
+    assert folders == set(re.findall(r"^\| `([\w/]+/)`", table, flags=re.M))
+
+
+def test_short_addresses_lead_where_the_page_says():
+    rows = re.findall(r"^\| `(ede_keras\.\w+)` \| `([\w.]+)` \|$", PAGES["layout"], flags=re.M)
+    assert {short.split(".")[1] for short, _ in rows} == FLOORS[-1] - {"__init__"}
+    for short, module in rows:
+        short, module = importlib.import_module(short), importlib.import_module(module)
+        names = [name for name in vars(short) if not name.startswith("__")]
+        assert names
+        assert all(getattr(short, name) is getattr(module, name) for name in names)
 
 
 def test_the_variable_of_several_workers():
@@ -49,7 +123,7 @@ def test_a_snippet_of_recipes():
     (snippet,) = blocks(PAGES["recipes"], "python")
     names = {}
     exec(snippet, names)
-    assert names["model_arguments"]["latent_dim"] == names["model"].latent_dim == 64
+    assert names["model_arguments"].latent_dim == names["model"].latent_dim == 64
 
 
 @pytest.mark.slow
