@@ -1,9 +1,9 @@
 """Runs the commands in forks of one process that has TensorFlow imported: seconds, not imports.
 
-Reads one JSON object a line, `{"arguments", "cwd", "env", "stdout", "stderr", "kill_after"}`: `env`
-is added to the environment, the streams are files to write, and after those seconds, if not null,
-the command is killed. Answers each by its exit code. Nothing of TensorFlow may run in the parent,
-whose threads a fork would lose.
+Reads one JSON object per line: `{"arguments", "cwd", "env", "stdin", "stdout", "stderr",
+"kill_after"}`. `env` is added to the environment, the streams are files, and the command is killed
+after that many seconds, if not null. Answers each line with the exit code. Nothing of TensorFlow
+may run in the parent: a fork would lose its threads.
 """
 
 import json
@@ -19,12 +19,18 @@ import ede_keras.cli.common
 import ede_keras.data.datasets  # noqa: F401
 
 
-def run(arguments, cwd, env, stdout, stderr):
+def run(arguments, cwd, env, stdin, stdout, stderr):
     os.environ.update(env)
+    os.dup2(os.open(stdin, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0)
     for path, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.chdir(cwd)
-    if arguments[0] == "-m":
+    if arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path[0] = ""
+        exec(arguments[1], {"__name__": "__main__"})
+    elif arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path[0] = cwd
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
@@ -39,7 +45,6 @@ for line in sys.stdin:
     kill_after = command.pop("kill_after")
     child = os.fork()
     if not child:
-        os.close(0)
         run(**command)
         sys.exit()
     if kill_after is not None:

@@ -6,7 +6,7 @@ from ede_keras.evaluation.metrics import compute_metrics
 
 
 @pytest.mark.parametrize(
-    "true_labels, shown",
+    ("true_labels", "shown"),
     [
         (None, "no true labels"),
         ([0, 0], "no anomalies known"),

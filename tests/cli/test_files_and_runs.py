@@ -17,9 +17,14 @@ def test_a_failed_write_leaves_the_old_content(tmp_path):
     files.write_json(path, {"a": 1})
     with pytest.raises(TypeError):
         files.write_json(path, {"a": object()})
-    with pytest.raises(RuntimeError), files.atomic_path(path) as aside:
-        aside.write_text("half")
-        raise RuntimeError
+
+    def fail_halfway():
+        with files.atomic_path(path) as aside:
+            aside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert files.read_json(path) == {"a": 1}
     assert os.listdir(tmp_path) == ["a.json"]
 
@@ -125,5 +130,5 @@ def test_a_run_without_metrics_counts_as_unfinished(tmp_path):
 def test_images_that_have_moved(tmp_path):
     moved = tmp_path / "parts.npz"
     config = {"dataset": "parts", "dataset_path": str(moved), "data_dir": None}
-    with pytest.raises(InputError, match=f"new place by --dataset. Received: no {moved}"):
+    with pytest.raises(InputError, match=f"new place with --dataset. Received: no {moved}"):
         load_split(config, None, (8, 8, 1))

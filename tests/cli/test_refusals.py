@@ -9,7 +9,7 @@ from makers import make_arrays, write_folder, write_npz
 
 
 @pytest.mark.parametrize(
-    "flags, message",
+    ("flags", "message"),
     [
         (("--recipe=best",), "paper|default_no_pretext|default"),
         (("--variant=half",), "full|twin_ede|single_ede|autoencoder"),
@@ -65,7 +65,7 @@ def test_wrong_data_is_one_line(run_command, tmp_path, fault):
 def test_a_models_name_without_a_server(run_command, tmp_path):
     flags = (f"--run_dir={tmp_path}", "--model_name=parts")
     done = run_command("evaluate.py", *flags, check=False)
-    assert done.returncode == 1 and "--model_name goes with --server" in done.stderr
+    assert done.returncode == 1 and "--model_name works only with --server" in done.stderr
 
 
 @pytest.mark.parametrize("n", [1, slow(2), slow(3)])
@@ -91,7 +91,7 @@ def test_evaluate_names_a_folder_that_it_may_not_write_to(run_python, bound, run
     flags = (f"--run_dir={tmp_path / 'run'}",)
     done = run_python("evaluate.py", *flags, check=False, before=bound)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"another by --output_dir. Received: {tmp_path / 'run'}" in done.stderr
+    assert f"another with --output_dir. Received: {tmp_path / 'run'}" in done.stderr
 
 
 def test_evaluate_refuses_images_of_another_shape(run_dir, run_command, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from commands import ROOT, flags_of, read_rows
+from commands import LIGHT, ROOT, flags_of, read_rows
 
 
 def weights_of(run_dir):
@@ -65,12 +65,12 @@ def test_killed_and_resumed_is_as_never_killed(run_command, run_dir, tmp_path):
 def test_killed_at_any_moment(run_command, tmp_path):
     """Of starting, training, saving, calibrating and scoring, ten times; then `--resume`."""
     began = time.monotonic()
-    run_command("train.py", *flags_of(tmp_path / "whole"))
+    run_command("train.py", *flags_of(tmp_path / "whole", *LIGHT))
     seconds = time.monotonic() - began
     whole = (tmp_path / "whole/digits/2/0/scores.csv").read_bytes()
     left = set()
     for i, share in enumerate(np.random.default_rng(0).uniform(0.1, 1, 10)):
-        flags = flags_of(tmp_path / str(i))
+        flags = flags_of(tmp_path / str(i), *LIGHT)
         done = run_command("train.py", *flags, check=False, kill_after=share * seconds)
         folder = tmp_path / str(i) / "digits/2"
         left |= {path.name for path in folder.glob("*")} if folder.exists() else {"nothing"}
@@ -83,8 +83,10 @@ def test_killed_at_any_moment(run_command, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_evaluation_that_is_killed(run_command, run_dir, tmp_path):
+def test_an_evaluation_that_is_killed(run_command, tmp_path):
     """Whatever lies there is whole."""
+    run_command("train.py", *flags_of(tmp_path / "runs", *LIGHT))
+    run_dir = tmp_path / "runs/digits/2/0"
     whole = tmp_path / "whole"
     began = time.monotonic()
     run_command("evaluate.py", f"--run_dir={run_dir}", "--report", f"--output_dir={whole}")
@@ -106,7 +108,7 @@ def test_an_evaluation_that_is_killed(run_command, run_dir, tmp_path):
 @pytest.mark.slow
 def test_two_processes_in_one_folder(run_command, tmp_path):
     """The second is refused whatever it wants; when the first is gone it may go on."""
-    flags = flags_of(tmp_path, "--epochs=300")
+    flags = flags_of(tmp_path, "--epochs=10000", *LIGHT)
 
     def refused():
         for more in ((), ("--resume",), ("--overwrite",)):
@@ -114,13 +116,12 @@ def test_two_processes_in_one_folder(run_command, tmp_path):
             assert done.returncode == 1 and "Another process is training" in done.stderr
 
     kill_in_epoch(1, flags, signal.SIGKILL, meanwhile=refused)
-    flags = flags_of(tmp_path, "--epochs=2")
-    run_command("train.py", *flags, "--overwrite")
+    run_command("train.py", *flags_of(tmp_path, *LIGHT), "--overwrite")
 
 
 @pytest.mark.slow
 def test_stopped_by_hand(tmp_path):
-    shown, code = kill_in_epoch(2, flags_of(tmp_path, "--epochs=300"), signal.SIGINT)
+    shown, code = kill_in_epoch(2, flags_of(tmp_path, "--epochs=10000", *LIGHT), signal.SIGINT)
     assert code == 130 and "--resume" in shown and "Traceback" not in shown
     assert (tmp_path / "digits/2/0.unfinished/checkpoints/last.keras").exists()
 
@@ -150,19 +151,19 @@ def test_a_damaged_checkpoint_is_said_in_one_line(run_command, run_dir, tmp_path
 
 
 @pytest.mark.slow
-def test_full_disk(run_python, tmp_path):
+def test_full_disk(run_python, run_command, tmp_path):
     """A file may grow to 200 kB here, as if the disk were full then."""
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
-    flags = flags_of(tmp_path, "--base_width=16")
+    flags = flags_of(tmp_path, "--base_width=16", *LIGHT)
     done = run_python("train.py", *flags, check=False, preexec_fn=limit)
     assert done.returncode == 1 and "Error" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "digits/2/0").exists()
     work = tmp_path / "digits/2/0.unfinished"
     assert not list(work.rglob("*.keras"))
-    run_python("train.py", *flags, "--resume")
+    run_command("train.py", *flags, "--resume")
     assert (tmp_path / "digits/2/0/metrics.json").exists()
 
 
