@@ -55,7 +55,7 @@ def test_decoder_is_figure_3():
 
 @pytest.mark.parametrize("image_size", [8, 20, 33])
 def test_image_size_must_fit_the_strides(image_size):
-    with pytest.raises(ValueError, match=f"multiple of 8, 16 at the least.*{image_size}"):
+    with pytest.raises(ValueError, match=f"multiple of 8 and at least 16.*{image_size}"):
         networks.build_encoder(image_size, 1, latent_dim=4)
 
 
