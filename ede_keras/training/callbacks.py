@@ -56,7 +56,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.seconds = 0.0
         history = self.directory / "history.csv"
         if history.exists():
-            with reading(history, "begin anew by --overwrite"):
+            with reading(history, "delete its folder to start again (in the command: --overwrite)"):
                 columns = read_csv(history)
                 rows = zip(*columns.values(), strict=True)
                 self.rows = [dict(zip(columns, row, strict=True)) for row in rows][:initial_epoch]

@@ -66,7 +66,7 @@ def fit_recipe(
     keras.utils.set_random_seed(seed)
     last = Path(checkpoint_dir) / "last.keras" if checkpoint_dir is not None else None
     if last is not None and last.exists():
-        with reading(last, "delete it to begin again"):
+        with reading(last, "delete its folder to start again (in the command: --overwrite)"):
             model = keras.saving.load_model(last)
         initial_epoch = int(model.epoch.numpy())
     else:

@@ -58,7 +58,7 @@ def test_killed_and_resumed_is_as_never_killed(run_command, run_dir, tmp_path):
     assert_same_weights(broken, run_dir)
     assert (broken / "scores.csv").read_bytes() == (run_dir / "scores.csv").read_bytes()
     assert len(read_rows(broken / "checkpoints" / "history.csv")) == 3
-    assert "nothing is left" in run_command("train.py", *flags, "--resume").stdout
+    assert "there is nothing to resume" in run_command("train.py", *flags, "--resume").stdout
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_said_in_one_line(run_command, run_dir, tmp_path
     last.write_bytes(last.read_bytes()[:1000])
     done = run_command("train.py", *flags_of(tmp_path, "--epochs=3"), "--resume", check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"{last} is damaged; begin anew by --overwrite" in done.stderr
+    assert f"{last} is damaged; delete its folder to start again (in the command" in done.stderr
 
 
 @pytest.mark.slow

@@ -73,5 +73,7 @@ def test_a_history_is_continued(tmp_path):
 @pytest.mark.parametrize("content", ["", "epoch,seconds\n1", "epoch,sec\n1,2\n", "\0\n\n,"])
 def test_a_damaged_history_is_named(tmp_path, content):
     (tmp_path / "history.csv").write_text(content)
-    with pytest.raises(InputError, match="history.csv is damaged; begin anew by --overwrite"):
+    with pytest.raises(
+        InputError, match="history.csv is damaged; delete its folder to start again"
+    ):
         EpochCheckpoint(tmp_path, initial_epoch=1)
