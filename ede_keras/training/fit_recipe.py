@@ -8,12 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ede_keras.errors import InputError
+from ede_keras.layers.pretext import Pretext
+from ede_keras.models.arguments import EDEArguments, check_shape
 from ede_keras.models.ede import EDE
 from ede_keras.models.recipes import get_recipe
 from ede_keras.training.callbacks import EpochCheckpoint, learning_rate_callbacks
 from ede_keras.utils import devices
 from ede_keras.utils.files import reading
 from ede_keras.utils.pipeline import make_train_dataset
+
+START_AGAIN = "delete its folder to start again (in the command: --overwrite)"
 
 
 def fit_recipe(
@@ -42,8 +47,8 @@ def fit_recipe(
         seed: Seeds Keras, NumPy and Python, and the order of the batches: the same seed gives the
             same model, and on a CPU with op determinism the same bits.
         checkpoint_dir: A folder for `last.keras`, saved after every epoch, and `history.csv`. If
-            they are there already, training goes on after the last whole epoch and ends with the
-            same weights as an unbroken run.
+            they are there already, training goes on after the last whole epoch. With the same
+            images, arguments and seed it ends with the same weights as an unbroken run.
         callbacks: Keras callbacks.
         verbose: As in `keras.Model.fit`.
         jit_compile: As in `EDE.compile`.
@@ -54,20 +59,26 @@ def fit_recipe(
         `(model, history)`: the trained model, and Keras' record of the losses.
 
     Raises:
-        InputError: The recipe, an argument or the images cannot be used.
+        InputError: The recipe, an argument or the images cannot be used, or `checkpoint_dir` holds
+            a model with other arguments.
 
     Example:
         >>> model, history = fit_recipe("default", x_train, validation_data=x_val, seed=0)
         >>> model.calibrate(x_train, held_out=x_val)
     """
-    image_shape, n_train = x_train.shape[1:], len(x_train)
+    if not isinstance(x_train, np.ndarray):
+        raise InputError(
+            f"`x_train` must be a NumPy array of images. Received: {type(x_train).__name__}"
+        )
+    image_shape, n_train = check_shape(x_train.shape[1:]), len(x_train)
     own = {name: overrides.pop(name) for name in EDE.network_names if name in overrides}
     arguments, training = get_recipe(recipe, image_shape, n_train, **overrides)
     keras.utils.set_random_seed(seed)
     last = Path(checkpoint_dir) / "last.keras" if checkpoint_dir is not None else None
     if last is not None and last.exists():
-        with reading(last, "delete its folder to start again (in the command: --overwrite)"):
+        with reading(last, START_AGAIN):
             model = keras.saving.load_model(last)
+        _check_same(last, model, variant, arguments)
         initial_epoch = int(model.epoch.numpy())
     else:
         model = variant(image_shape, **arguments.to_dict(), **own)
@@ -96,3 +107,29 @@ def fit_recipe(
         verbose=verbose,
     )
     return model, history
+
+
+def _check_same(path, model, variant, arguments):
+    """Raises an `InputError` unless a loaded model is what was asked for."""
+    found = {"variant": type(model).__name__, **_plain(model.arguments)}
+    asked = {"variant": variant.__name__, **_plain(arguments)}
+    different = [
+        f"{name} {found[name]!r} (now {asked[name]!r})"
+        for name in asked
+        if found[name] != asked[name]
+    ]
+    if different:
+        raise InputError(
+            f"{path} holds a model with other arguments: {', '.join(different)}. Choose another "
+            f"folder, or {START_AGAIN}."
+        )
+
+
+def _plain(arguments: EDEArguments) -> dict[str, Any]:
+    """The arguments by name; a pretext's instance as its class and config, to be compared."""
+    values = arguments.to_dict()
+    pretext = values["pretext"]
+    if isinstance(pretext, Pretext):
+        config = {name: value for name, value in pretext.get_config().items() if name != "name"}
+        values["pretext"] = {"class": type(pretext).__name__, **config}
+    return values

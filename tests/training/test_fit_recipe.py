@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import read_rows
 
 import ede_keras
@@ -48,6 +49,29 @@ def test_continues_from_a_checkpoint(images, tmp_path):
     assert [row["epoch"] for row in read_rows(tmp_path / "history.csv")] == ["1", "2", "3"]
     for a, b in zip(whole.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"omega1": 0.5}, r"omega1 0.9 \(now 0.5\)"),
+        ({"variant": ede_keras.TwinEDE}, r"variant 'EDE' \(now 'TwinEDE'\)"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(images, tmp_path, arguments, message):
+    ede_keras.fit_recipe("default", images, epochs=1, checkpoint_dir=tmp_path, **SMALL)
+    before = (tmp_path / "last.keras").read_bytes()
+    with pytest.raises(InputError, match=f"holds a model with other arguments: {message}"):
+        ede_keras.fit_recipe(
+            "default", images, epochs=2, checkpoint_dir=tmp_path, **SMALL | arguments
+        )
+    assert (tmp_path / "last.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong", [[[1]], tf.zeros((4, 8, 8, 1)), np.zeros((4, 8, 8))])
+def test_images_that_are_no_array_of_images(wrong):
+    with pytest.raises(InputError, match="`x_train` must be a NumPy array|`image_shape` must be"):
+        ede_keras.fit_recipe("default", wrong)
 
 
 def test_arguments_reach_the_model_and_its_training(images):
