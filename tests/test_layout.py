@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 
 import pytest
 from commands import ROOT
@@ -102,3 +103,13 @@ def test_no_file_needs_a_lift():
 )
 def test_the_rule_itself(importer, imported, allowed):
     assert is_allowed(importer, imported) == allowed
+
+
+@pytest.mark.parametrize("address", ["callbacks", "client", "datasets", "protocols", "recipes"])
+def test_a_short_address_gives_what_lies_deeper(address):
+    short = importlib.import_module(f"ede_keras.{address}")
+    for name in short.__all__:
+        home = next(
+            m for m in sorted(IMPORTS[short.__name__]) if name in vars(importlib.import_module(m))
+        )
+        assert getattr(short, name) is getattr(importlib.import_module(home), name)
