@@ -49,7 +49,9 @@ def open_standin(folder, resources):
 def open_openvino(folder, resources):
     import openvino
 
-    compiled = openvino.compile_model(openvino.Core().read_model(folder), "CPU")
+    # On CPUs with bfloat16 instructions OpenVINO would compute in bfloat16.
+    precision = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(openvino.Core().read_model(folder), "CPU", precision)
     return lambda images: compiled(images)[compiled.output("score")]
 
 

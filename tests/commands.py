@@ -29,11 +29,11 @@ def blocks(text, language):
 
 def arguments_of(command, folder):
     """The arguments of a documented command, with its own paths below a folder; a training is
-    shortened to an epoch."""
+    shortened to an epoch of small networks."""
     command = command.replace("path/to", f"{folder}/path/to").replace("=runs/", f"={folder}/runs/")
     arguments = command.split()[1:]
     if arguments[0] == "train.py":
-        arguments += ["--epochs=1", f"--output_dir={folder / 'runs'}"]
+        arguments += [*SMALL, "--epochs=1", f"--output_dir={folder / 'runs'}"]
     return arguments
 
 

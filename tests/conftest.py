@@ -15,9 +15,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
-import numpy as np
 import pytest
 from commands import ROOT, flags_of
+from makers import make_smooth_images
 
 import ede_keras
 from ede_keras.data import sources
@@ -74,11 +74,10 @@ def seed():
 @pytest.fixture
 def images():
     """70 smooth random images, uint8, 8x8x1: one full batch and a part of one."""
-    coarse = np.random.default_rng(0).integers(0, 256, (70, 2, 2, 1), dtype=np.uint8)
-    return coarse.repeat(4, axis=1).repeat(4, axis=2)
+    return make_smooth_images()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build():
     """Builds a compiled model that is small enough to train in a test.
 

@@ -29,6 +29,12 @@ def make_images(labels, shape=(28, 28, 1), seed=0):
     return images
 
 
+def make_smooth_images():
+    """70 random images, uint8, 8x8x1."""
+    coarse = np.random.default_rng(0).integers(0, 256, (70, 2, 2, 1), dtype=np.uint8)
+    return coarse.repeat(4, axis=1).repeat(4, axis=2)
+
+
 def make_arrays(n_per_class, n_classes=10, shape=(28, 28, 1)):
     """(x_train, y_train, x_test, y_test): n_per_class to train on, half as many to test."""
     parts = []

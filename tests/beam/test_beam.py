@@ -4,11 +4,12 @@ import os
 import re
 import shlex
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from commands import ROOT, blocks, read_rows
-from makers import write_image
+from makers import make_smooth_images, write_image
 
 from ede_keras.data.images.files import load_images
 
@@ -17,8 +18,10 @@ beam = pytest.importorskip("apache_beam", reason="the extra `ede-keras[beam]` is
 Image = pytest.importorskip("PIL.Image")
 
 
-@pytest.fixture
-def model(build, images):
+@pytest.fixture(scope="module")
+def model(build):
+    keras.utils.set_random_seed(0)
+    images = make_smooth_images()
     model = build()
     model.calibrate(images[:50], held_out=images[50:])
     # The threshold is the median for images like the folder's, so that both labels occur.
@@ -28,9 +31,9 @@ def model(build, images):
     return model
 
 
-@pytest.fixture
-def exported(model, export_unchecked, tmp_path):
-    return export_unchecked(model, tmp_path / "ede")
+@pytest.fixture(scope="module")
+def exported(model, export_unchecked, tmp_path_factory):
+    return export_unchecked(model, tmp_path_factory.mktemp("serving") / "ede")
 
 
 @pytest.fixture
@@ -252,7 +255,7 @@ def test_the_docs_page(exported, folder, tmp_path, run_command, monkeypatch, cap
 
     (tmp_path / "path").mkdir()
     (tmp_path / "path/to").symlink_to(tmp_path)
-    (tmp_path / "serving").symlink_to(tmp_path)
+    (tmp_path / "serving").symlink_to(exported.parent.parent)
     monkeypatch.chdir(tmp_path)
     (script,) = blocks(page, "python")
     exec(script, {})
