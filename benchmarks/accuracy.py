@@ -147,7 +147,7 @@ def measure(run):
     began = time.perf_counter()
     is_simple = run["recipe"] in simple.METHODS
     line = measure_simple(run) if is_simple else measure_detector(run)
-    line["seconds"] = round(time.perf_counter() - began, 1)
+    line["seconds"] = round(time.perf_counter() - began, 3)
     return {
         name: value for name, value in {**line, **machine.versions()}.items() if name not in PLACES
     }

@@ -17,27 +17,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import pytest
 from commands import ROOT, flags_of
-from makers import make_smooth_images
+from makers import PLAIN, make_smooth_images
 
 import ede_keras
 from ede_keras.data import sources
 from ede_keras.serving import savedmodel_check
-
-# The arguments of a test's model: those of the paper, with one EDE after the other.
-PLAIN = {
-    "norm": "l1",
-    "schedule": "inverse_epoch",
-    "update": "alternate",
-    "phase2_updates": "all",
-    "fixed_latent_target": False,
-    "score": "latent",
-    "omega1": 0.5,
-    "pretext": "none",
-    "pretext_weight": 0.5,
-    "pretext_views": 1,
-    "mirror": False,
-}
-
 
 # Files whose tests take longest, slow or plain. A process takes one file at a time, so it has to
 # begin with these: else one of them is left over in the end, and a core idles.

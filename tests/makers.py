@@ -19,6 +19,21 @@ FOLDERS = {
     "classes": ("apple", "pear", "plum"),
 }
 
+# The arguments of a test's model: those of the paper, with one EDE after the other.
+PLAIN = {
+    "norm": "l1",
+    "schedule": "inverse_epoch",
+    "update": "alternate",
+    "phase2_updates": "all",
+    "fixed_latent_target": False,
+    "score": "latent",
+    "omega1": 0.5,
+    "pretext": "none",
+    "pretext_weight": 0.5,
+    "pretext_views": 1,
+    "mirror": False,
+}
+
 
 def make_images(labels, shape=(28, 28, 1), seed=0):
     """uint8 images (n, *shape), one a label; label k has its bar at the k-th tenth."""

@@ -114,7 +114,7 @@ def train(x_train, x_val, work, strategy):
     in a worker that is not the chief.
     """
     checkpoints = Path(work, "checkpoints")
-    with CtrlC() as ctrl_c, strategy.scope():
+    with CtrlC() as ctrl_c:
         model, _ = fit_recipe(
             FLAGS.recipe,
             x_train,
@@ -125,6 +125,7 @@ def train(x_train, x_val, work, strategy):
             callbacks=[ctrl_c, *build_callbacks(work, x_val, strategy)],
             verbose=1 if common.bars() else 2 * (FLAGS.verbosity > common.QUIET),
             jit_compile=JIT_COMPILE[FLAGS.jit_compile],
+            strategy=strategy,
             **given_arguments(FLAGS),
         )
     if not devices.is_chief(strategy):

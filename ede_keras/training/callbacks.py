@@ -50,8 +50,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        for aside in self.directory.glob(".*"):
-            aside.unlink()  # half-written files of a killed run
+        for pattern in (".last.*.keras", ".history.*.csv"):
+            for aside in self.directory.glob(pattern):
+                aside.unlink()  # half-written by a killed run
         self.rows = []
         self.seconds = 0.0
         history = self.directory / "history.csv"

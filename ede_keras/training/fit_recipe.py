@@ -1,5 +1,6 @@
 """Training by a recipe, in one call."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import tensorflow as tf
 
 from ede_keras.errors import InputError
 from ede_keras.layers.pretext import Pretext
-from ede_keras.models.arguments import EDEArguments, check_shape
+from ede_keras.models.arguments import EDEArguments, TrainingArguments, check_shape
 from ede_keras.models.ede import EDE
 from ede_keras.models.recipes import get_recipe
 from ede_keras.training.callbacks import EpochCheckpoint, learning_rate_callbacks
 from ede_keras.utils import devices
-from ede_keras.utils.files import reading
+from ede_keras.utils.files import read_json, reading, write_json
 from ede_keras.utils.pipeline import make_train_dataset
+from ede_keras.utils.validation import check_images
 
 START_AGAIN = "delete its folder to start again (in the command: --overwrite)"
 
@@ -32,6 +34,7 @@ def fit_recipe(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     jit_compile: bool | str = "auto",
+    strategy: tf.distribute.Strategy | None = None,
     **overrides: Any,
 ) -> tuple[EDE, keras.callbacks.History]:
     """Builds a model as a recipe says and trains it on normal images; `ede-train` does the same.
@@ -46,12 +49,15 @@ def fit_recipe(
         variant: `EDE`, or a subclass such as `TwinEDE`.
         seed: Seeds Keras, NumPy and Python, and the order of the batches: the same seed gives the
             same model, and on a CPU with op determinism the same bits.
-        checkpoint_dir: A folder for `last.keras`, saved after every epoch, and `history.csv`. If
-            they are there already, training goes on after the last whole epoch. With the same
-            images, arguments and seed it ends with the same weights as an unbroken run.
+        checkpoint_dir: A folder for `last.keras`, saved after every epoch, `history.csv` and
+            `arguments.json`. If they are there already, training goes on after the last whole
+            epoch, with the networks that were saved. With the same images it ends with the same
+            weights as an unbroken run.
         callbacks: Keras callbacks.
         verbose: As in `keras.Model.fit`.
         jit_compile: As in `EDE.compile`.
+        strategy: The devices that share each batch. Defaults to the strategy in whose scope the
+            call is, or one device.
         **overrides: Fields of `EDEArguments` or `TrainingArguments` that replace the recipe's,
             for instance `epochs=2`; and networks, `encoder1=...` (see `EDE`).
 
@@ -59,8 +65,8 @@ def fit_recipe(
         `(model, history)`: the trained model, and Keras' record of the losses.
 
     Raises:
-        InputError: The recipe, an argument or the images cannot be used, or `checkpoint_dir` holds
-            a model with other arguments.
+        InputError: The recipe, an argument or the images cannot be used, or `checkpoint_dir` was
+            begun with other arguments or another seed.
 
     Example:
         >>> model, history = fit_recipe("default", x_train, validation_data=x_val, seed=0)
@@ -71,21 +77,27 @@ def fit_recipe(
             f"`x_train` must be a NumPy array of images. Received: {type(x_train).__name__}"
         )
     image_shape, n_train = check_shape(x_train.shape[1:]), len(x_train)
+    check_images(x_train, image_shape)
     own = {name: overrides.pop(name) for name in EDE.network_names if name in overrides}
     arguments, training = get_recipe(recipe, image_shape, n_train, **overrides)
     keras.utils.set_random_seed(seed)
+    strategy = strategy or tf.distribute.get_strategy()
+    is_chief = devices.is_chief(strategy)  # of several workers one writes
+    if checkpoint_dir is not None and is_chief:
+        asked = {"variant": variant.__name__, "seed": seed, **_plain(arguments, training)}
+        _check_or_note(Path(checkpoint_dir), asked)
     last = Path(checkpoint_dir) / "last.keras" if checkpoint_dir is not None else None
     if last is not None and last.exists():
-        with reading(last, START_AGAIN):
+        with reading(last, START_AGAIN), strategy.scope():
             model = keras.saving.load_model(last)
-        _check_same(last, model, variant, arguments)
         initial_epoch = int(model.epoch.numpy())
     else:
-        model = variant(image_shape, **arguments.to_dict(), **own)
-        model.compile(
-            keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1),
-            jit_compile=jit_compile,
-        )
+        with strategy.scope():
+            model = variant(image_shape, **arguments.to_dict(), **own)
+            model.compile(
+                keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1),
+                jit_compile=jit_compile,
+            )
         initial_epoch = 0
     assert training.batch_size is not None  # the default by shape
     dataset, steps = make_train_dataset(
@@ -93,8 +105,7 @@ def fit_recipe(
     )
     # The learning rate comes before the checkpoint, whose history records it.
     first = learning_rate_callbacks(training)
-    # Of several workers only one writes.
-    if checkpoint_dir is not None and devices.is_chief(tf.distribute.get_strategy()):
+    if checkpoint_dir is not None and is_chief:
         first.append(EpochCheckpoint(checkpoint_dir, initial_epoch))
     history = model.fit(
         dataset,
@@ -109,27 +120,33 @@ def fit_recipe(
     return model, history
 
 
-def _check_same(path, model, variant, arguments):
-    """Raises an `InputError` unless a loaded model is what was asked for."""
-    found = {"variant": type(model).__name__, **_plain(model.arguments)}
-    asked = {"variant": variant.__name__, **_plain(arguments)}
+def _check_or_note(folder, asked):
+    """Notes the arguments of a training, or raises an `InputError` if others are noted there."""
+    path = folder / "arguments.json"
+    if not (folder / "last.keras").exists() or not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, asked)
+        return
+    with reading(path, START_AGAIN):
+        found = read_json(path)
     different = [
-        f"{name} {found[name]!r} (now {asked[name]!r})"
+        f"{name} {found.get(name)!r} (now {asked[name]!r})"
         for name in asked
-        if found[name] != asked[name]
+        if found.get(name) != asked[name]
     ]
     if different:
         raise InputError(
-            f"{path} holds a model with other arguments: {', '.join(different)}. Choose another "
-            f"folder, or {START_AGAIN}."
+            f"{folder} holds a training with other arguments: {', '.join(different)}. Choose "
+            f"another folder, or {START_AGAIN}."
         )
 
 
-def _plain(arguments: EDEArguments) -> dict[str, Any]:
-    """The arguments by name; a pretext's instance as its class and config, to be compared."""
-    values = arguments.to_dict()
+def _plain(arguments: EDEArguments, training: TrainingArguments) -> dict[str, Any]:
+    """All arguments but the epochs as JSON knows them; an own pretext as its class and config."""
+    values = {**arguments.to_dict(), **training.to_dict()}
+    del values["epochs"]  # more of them go on with the same training
     pretext = values["pretext"]
     if isinstance(pretext, Pretext):
         config = {name: value for name, value in pretext.get_config().items() if name != "name"}
         values["pretext"] = {"class": type(pretext).__name__, **config}
-    return values
+    return json.loads(json.dumps(values, default=str))

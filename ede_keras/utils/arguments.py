@@ -6,6 +6,8 @@ import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from ede_keras.errors import InputError
 from ede_keras.utils.validation import check_choice, check_range
 
@@ -94,6 +96,8 @@ class Arguments:
             if value is None:
                 by_shape = field.metadata["by_shape"]
                 value = by_shape(image_shape) if by_shape else field.default
+            if isinstance(value, np.generic):
+                value = value.item()  # configs are saved as JSON
             _check(field, value)
             values[field.name] = value
         return cls(**values)

@@ -36,7 +36,6 @@ def copy_weights(model, other):
 def test_the_same_steps(channels_last):
     sizes = {"latent_dim": 6, "base_width": 4}
     model = EDE.from_recipe("paper", (32, 32, 1), **sizes)
-    model.compile()
     other = TorchEDE(**sizes, channels_last=channels_last)
     copy_weights(model, other)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import numpy as np
 import pytest
 
 import ede_keras
@@ -30,6 +31,12 @@ def test_defaults_by_shape():
     assert (colour.base_width, colour.mirror, colour.pretext_views) == (32, True, 16)
     assert EDEArguments.resolve((16, 9, 1)).image_size == 16
     assert EDEArguments.resolve((28, 28, 1), base_width=5).base_width == 5
+
+
+def test_numbers_of_numpy_are_saved_as_pythons():
+    given = {"latent_dim": np.int64(4), "omega1": np.float64(0.5), "mirror": np.True_}
+    found = EDEArguments.resolve((8, 8, 1), **given).to_dict()
+    assert [type(found[name]) for name in given] == [int, float, bool]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ import os
 
 import keras
 import pytest
+from makers import PLAIN
+
+SIZES = {"latent_dim": 4, "base_width": 2}
 
 TWO_DEVICES = """
 import numpy as np, keras, tensorflow as tf
@@ -21,7 +24,7 @@ def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(SEED)
         # Squares: the kinks of absolute differences turn rounding errors into other paths.
-        model = ede_keras.EDE((8, 8, 1), latent_dim=4, base_width=2, norm="l2")
+        model = ede_keras.EDE((8, 8, 1), **PLAIN | {"norm": "l2"})
         start = [weight.numpy() for weight in model.trainable_weights]
         model.compile(keras.optimizers.SGD(1e-3))
     data = tf.data.Dataset.from_tensors(batch).repeat(3)
@@ -59,7 +62,7 @@ images = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 1), dtype=np.uint8
 images[::2] //= 4
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with mirrored.scope():
-    model = ede_keras.EDE((8, 8, 1), latent_dim=4, base_width=2, pretext="rotations", memory_size=9)
+    model = ede_keras.EDE((8, 8, 1), **PLAIN | {"pretext": "rotations", "memory_size": 9})
     with pytest.raises(ValueError, match="jit_compile=False"):
         model.compile(jit_compile=True)
     model.compile(keras.optimizers.Adam(1e-2))
@@ -92,13 +95,13 @@ def test_other_precisions_are_refused(build, policy):
 
 @pytest.mark.slow
 def test_mirrored_strategy_on_two_logical_devices(tmp_path, run_command):
-    (tmp_path / "two.py").write_text(TWO_DEVICES)
+    (tmp_path / "two.py").write_text(f"PLAIN = {SIZES | PLAIN}\n{TWO_DEVICES}")
     assert "equal on two devices" in run_command(tmp_path / "two.py").stdout
 
 
 @pytest.mark.slow
 def test_devices_agree_on_every_score(tmp_path, run_command):
-    (tmp_path / "one.py").write_text(ONE_SCORE)
+    (tmp_path / "one.py").write_text(f"PLAIN = {SIZES | PLAIN}\n{ONE_SCORE}")
     assert "one score" in run_command(tmp_path / "one.py", cwd=tmp_path).stdout
 
 

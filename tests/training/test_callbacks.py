@@ -77,3 +77,12 @@ def test_a_damaged_history_is_named(tmp_path, content):
         InputError, match="history.csv is damaged; delete its folder to start again"
     ):
         EpochCheckpoint(tmp_path, initial_epoch=1)
+
+
+def test_only_half_written_checkpoints_are_removed(tmp_path):
+    """The folder may be the user's own, with hidden files and folders in it."""
+    (tmp_path / ".git").mkdir()
+    for name in (".gitignore", ".last.123.keras", ".history.123.csv"):
+        (tmp_path / name).write_text("x")
+    EpochCheckpoint(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".git", ".gitignore"]

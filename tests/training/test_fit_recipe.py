@@ -56,12 +56,14 @@ def test_continues_from_a_checkpoint(images, tmp_path):
     [
         ({"omega1": 0.5}, r"omega1 0.9 \(now 0.5\)"),
         ({"variant": ede_keras.TwinEDE}, r"variant 'EDE' \(now 'TwinEDE'\)"),
+        ({"seed": 7}, r"seed 0 \(now 7\)"),
+        ({"learning_rate": 0.5}, r"learning_rate 0.001 \(now 0.5\)"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused(images, tmp_path, arguments, message):
     ede_keras.fit_recipe("default", images, epochs=1, checkpoint_dir=tmp_path, **SMALL)
     before = (tmp_path / "last.keras").read_bytes()
-    with pytest.raises(InputError, match=f"holds a model with other arguments: {message}"):
+    with pytest.raises(InputError, match=f"holds a training with other arguments: {message}"):
         ede_keras.fit_recipe(
             "default", images, epochs=2, checkpoint_dir=tmp_path, **SMALL | arguments
         )
