@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from absl import flags
 
 from ede_keras.models.arguments import EDEArguments, TrainingArguments
-from ede_keras.utils.arguments import describe_default, kind_of
+from ede_keras.utils.arguments import Range, describe_default, kind_of
 
 
 def recipe_fields() -> list[dataclasses.Field]:
@@ -21,11 +22,12 @@ def define_argument_flags() -> None:
         kind = kind_of(field)
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, None, field.metadata["choices"], text)
-        elif kind is bool:
-            flags.DEFINE_bool(field.name, None, text)
+        elif kind in (bool, str):
+            define_plain = flags.DEFINE_bool if kind is bool else flags.DEFINE_string
+            define_plain(field.name, None, text)
         else:
-            define = flags.DEFINE_integer if kind is int else flags.DEFINE_float
-            within = field.metadata["within"]
+            define: Callable = flags.DEFINE_integer if kind is int else flags.DEFINE_float
+            within = field.metadata["within"] or Range()
             least, most = (b if math.isfinite(b) else None for b in (within.least, within.most))
             define(field.name, None, text, lower_bound=least, upper_bound=most)
 

@@ -34,8 +34,9 @@ class Pretext(keras.layers.Layer):
     - `EDE.calibrate`: `adapt` with the `codes` of normal images, then the terms of held-out normal
       images set the scale of the score.
 
-    A subclass is a Keras layer. Decorate it with `keras.saving.register_keras_serializable` and
-    give it a `get_config`, so that a model with it can be saved.
+    A subclass is a Keras layer. If it has weights, its `build(z_shape, features_shape)` creates
+    them. A model makes its own layer from the `get_config` of the given one. Decorate the class
+    with `keras.saving.register_keras_serializable`, so that a model with it can be saved.
 
     Attributes:
         uses_features: Whether `loss`, `terms` or `codes` read E1's last hidden map. E1 must then

@@ -100,6 +100,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         if self.pretext and self.pretext.uses_features:
             outputs = [self.encoder1.output, networks.find_features(self.encoder1)]
             self._encoder_with_features = keras.Model(self.encoder1.inputs, outputs)
+            if not self.pretext.term_weights:  # else the functional model builds it
+                self.pretext.build(*(output.shape for output in outputs))
 
         # === Functional model: Algorithm 2 ===
         images = keras.Input(self.image_shape, name="images")
@@ -124,7 +126,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         self.epoch = self.add_weight(
             shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
         )
-        self._fixed = (*EDEArguments.names(), *NETWORKS, "omega2", "preprocessor", *self._fixed)
+        others = ("omega2", "preprocessor", "arguments", "epoch", "has_phase2", "network_names")
+        self._fixed = (*EDEArguments.names(), *NETWORKS, *others, *self._fixed)
 
     @classmethod
     def from_recipe(cls, name: str, image_shape: Sequence[int], **overrides: Any) -> Self:
@@ -230,26 +233,24 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         weights = self.image_weight, self.latent_weight
         return losses.reconstruction_loss(x, x_i, target, z_i, *weights, self.norm)
 
-    def extra_loss(self, x: Any, z: Any, reconstructions: list) -> Any:
-        """A loss of a subclass, a scalar that is added to Equation (1); 0 by default.
+    def extra_loss(self, x: Any, z: Any, x1: Any) -> Any:
+        """A subclass's own loss, a scalar that is added to Equation (1); 0 by default.
 
         Args:
             x: A batch in [-1, 1], `(n, size, size, c)`.
             z: Its latent vectors, `(n, latent_dim)`.
-            reconstructions: x1, and x2 if the variant has two EDEs, each of x's shape.
+            x1: EDE1's reconstruction, of x's shape.
         """
-        del x, z, reconstructions
+        del x, z, x1
         return 0.0
 
     def phase1(self, x: Any, training: bool) -> tuple[list, list]:
         """Equations (1) and (2) on a batch in [-1, 1], one per EDE; and (z, z2) for phase 2."""
         z, pretext_loss = self.encode_views(x, training)
         regenerated = [self.regenerate(z, decoder, training) for decoder in self.decoders]
-        reconstructions = [x_i for x_i, _ in regenerated]
         rec = [self.reconstruction_loss(x, x_i, z, z_i) for x_i, z_i in regenerated]
-        rec[0] = rec[0] + pretext_loss + self.extra_loss(x, z, reconstructions)
-        _, z_last = regenerated[-1]
-        return rec, [z, z_last]
+        rec[0] = rec[0] + pretext_loss + self.extra_loss(x, z, regenerated[0][0])
+        return rec, [z, regenerated[-1][1]]
 
     def phase2(self, x: Any, latents: list, training: bool) -> Any:
         """Equation (3) on a batch in [-1, 1]; the latents are (z, z2)."""
@@ -262,8 +263,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
 
         Returns:
             `(terms, reconstruction)`: float32 `(n,)` by name, and the images that the anomaly map
-            is made from. Scores use inference mode; `training` is for audits of what batch
-            statistics would do.
+            is made from. `training` is for audits alone; scores use inference mode.
         """
         x2, z2 = self.regenerate(z, self.decoder2, training)
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
@@ -279,7 +279,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         return self.pretext(*self._encode_with_features(self.pretext.score_views(x), training))
 
     def get_config(self) -> dict:
-        """The arguments of the constructor."""
+        """The constructor's arguments."""
         config = self.arguments.to_dict()
         if isinstance(config["pretext"], Pretext):
             config["pretext"] = keras.saving.serialize_keras_object(config["pretext"])

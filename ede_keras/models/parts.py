@@ -77,7 +77,8 @@ def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:
     """The pretext's layer: the given one, or the one of that name; None for "none"."""
     pretext = arguments.pretext
     if not isinstance(pretext, str):
-        return pretext
+        # A copy, so that two models never share its weights.
+        return None if pretext is None else type(pretext).from_config(pretext.get_config())
     if pretext == "none":
         return None
     size, views = arguments.image_size, arguments.pretext_views

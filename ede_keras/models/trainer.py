@@ -133,8 +133,10 @@ class TwoPhaseTrainer(keras.Model):
     def _optimizers(self):
         return (self.optimizer, self.ede2_optimizer)[: len(self.decoders)]
 
-    def get_compile_config(self) -> dict:
-        """The arguments of `compile`."""
+    def get_compile_config(self) -> dict | None:
+        """The arguments of `compile`; None if the model is not compiled."""
+        if not self.compiled:
+            return None
         return keras.saving.serialize_keras_object(self._compile_arguments)
 
     def compile_from_config(self, config: dict) -> None:

@@ -72,6 +72,33 @@ def test_its_loss_its_term_and_what_it_adapts_to(build, images, tmp_path):
     np.testing.assert_array_equal(loaded.predict(images, verbose=0)["score"], found)
 
 
+@keras.saving.register_keras_serializable(package="test_pretext")
+class NamesBrightness(Brightness):
+    """The loss and its head alone, without a term of the score."""
+
+    term_weights = {}  # noqa: RUF012
+
+
+def test_a_loss_without_a_term_trains_its_head(build, images, tmp_path):
+    model = build(pretext=NamesBrightness())
+    before = model.pretext.head.get_weights()[0]
+    model.fit(images, batch_size=35, epochs=2, verbose=0)
+    after = model.pretext.head.get_weights()[0]
+    assert (after != before).any() and list(model.compute_terms(images)) == ["z_z2", "z_z2p"]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.pretext.head.get_weights()[0], after)
+
+
+def test_two_models_of_one_instance_share_nothing(build, images):
+    pretext = Brightness()
+    first, second = (build(pretext=pretext) for _ in range(2))
+    scores = first.calibrate(images)["to_mean"]
+    second.fit(images, verbose=0)
+    second.calibrate(images)
+    np.testing.assert_array_equal(first.calibrate(images)["to_mean"], scores)
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [

@@ -88,7 +88,7 @@ def test_a_new_argument_is_one_field():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_set_on_a_built_model_is_refused(build, variant):
     model = build(VARIANTS[variant])
-    others = ("omega2", "image_shape", "preprocessor", "anomaly_score")
+    others = ("omega2", "image_shape", "preprocessor", "anomaly_score", "arguments", "has_phase2")
     for name in (*EDEArguments.names(), *NETWORKS, *others):
         before = getattr(model, name)
         with pytest.raises(AttributeError, match=f"`{name}` cannot be set on a built .*={name}|`"):

@@ -48,7 +48,7 @@ def test_without_a_threshold_predict_warns_once(build, images):
         model.predict(images, verbose=0)
 
 
-def test_redecide_changes_the_decision_alone(build, images):
+def test_redecide_changes_the_decision_alone(build, images, tmp_path):
     model = build(omega1=0.5)
     terms = model.calibrate(images)
     other = model.redecide(terms, omega1=0.9, contamination=0.5)
@@ -57,6 +57,8 @@ def test_redecide_changes_the_decision_alone(build, images):
     np.testing.assert_allclose(other.combine_terms(terms)[0], scores, rtol=1e-5)
     same = model.redecide(terms)
     assert same.threshold == model.threshold
+    other.save(tmp_path / "other.keras")
+    assert keras.saving.load_model(tmp_path / "other.keras").threshold == other.threshold
 
 
 def test_a_dead_encoder_is_said_at_calibration(build, images):
