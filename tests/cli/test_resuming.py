@@ -137,7 +137,11 @@ def test_resumed_after_its_last_epoch(run_command, run_dir, tmp_path):
     assert (tmp_path / "digits/2/0/scores.csv").read_bytes() == (
         run_dir / "scores.csv"
     ).read_bytes()
-    assert sorted(os.listdir(tmp_path / "digits/2/0/checkpoints")) == ["arguments.json", "history.csv", "last.keras"]
+    assert sorted(os.listdir(tmp_path / "digits/2/0/checkpoints")) == [
+        "arguments.json",
+        "history.csv",
+        "last.keras",
+    ]
 
 
 def test_a_damaged_checkpoint_is_said_in_one_line(run_command, run_dir, tmp_path):
