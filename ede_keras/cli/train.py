@@ -212,6 +212,7 @@ def main(argv):
         FLAGS.recipe,
         tile_shape(image_shape),
         n_tiles * len(split.x_train),
+        unused=VARIANTS[FLAGS.variant].unused_arguments,
         **given_arguments(FLAGS),
     )
     run = RunFolder(FLAGS.output_dir, describe(dataset, split, arguments, training))

@@ -78,6 +78,18 @@ class EDEArguments(Arguments):
             check_transformations(arguments.pretext, image_shape[-1])
         return arguments
 
+    def find_unused(self) -> dict[str, str]:
+        """The arguments that have no effect because of another one, which is the value."""
+        unused = {}
+        if self.schedule != "floored_inverse_epoch":
+            unused["phase_floor"] = f"schedule {self.schedule}"
+        if self.pretext == "none":
+            beside = ("pretext_weight", "pretext_views", "memory_size")
+            unused |= dict.fromkeys(beside, "pretext none")
+        elif not isinstance(self.pretext, str):
+            unused["pretext_views"] = "a pretext of your own"
+        return unused
+
     latent_dim: int = argument(64, "Length of the latent vectors.", within=_COUNT)
     image_size: int | None = argument(
         None,
@@ -105,7 +117,7 @@ class EDEArguments(Arguments):
         choices=SCHEDULES,
     )
     phase_floor: float = argument(
-        0.8, "The least weight of phase 1, for the floored schedule.", within=_SHARE
+        0.8, "The smallest weight of phase 1, for the floored schedule.", within=_SHARE
     )
     update: str = argument(
         "joint",
@@ -144,7 +156,7 @@ class EDEArguments(Arguments):
     )
     pretext_views: int | None = argument(
         None,
-        "Views of each image that the geometric pretext's head names in a step.",
+        "Views of each image that the geometric pretext's head classifies in a step.",
         within=_COUNT,
         **_by_colour(4, 16),
     )
@@ -185,6 +197,6 @@ class TrainingArguments(Arguments):
     epochs: int = argument(8, "Number of epochs.", within=_COUNT)
     min_steps: int = argument(
         40,
-        "Least number of batches in an epoch: a small set is passed over several times.",
+        "Minimum number of batches in an epoch; a small set is repeated to reach it.",
         within=_COUNT,
     )

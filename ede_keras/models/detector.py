@@ -12,11 +12,12 @@ from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
+from ede_keras.models.fixed_attributes import FixedAttributes
 from ede_keras.utils import pipeline
 from ede_keras.utils.validation import check_images
 
 
-class AnomalyDetector(keras.Model):
+class AnomalyDetector(FixedAttributes):
     """The scoring half of `EDE` and its variants: from images to `score`, `label`, `anomaly_map`.
 
     A subclass builds a `DetectorGraph`, passes it to the constructor, and defines `score_weights`
@@ -33,8 +34,6 @@ class AnomalyDetector(keras.Model):
     omega1: float
     memory_size: int
     pretext: Pretext | None = None
-    # Attributes that cannot be set once the model is built: losses and graph are made from them.
-    _fixed: tuple[str, ...] = ()
     _warned = False  # that there is no threshold yet
 
     def __init__(self, graph: DetectorGraph, name: str | None = None):
@@ -44,18 +43,7 @@ class AnomalyDetector(keras.Model):
         score, label = self.anomaly_score(graph.terms)
         outputs = {"score": score, "label": label, "anomaly_map": graph.anomaly_map}
         super().__init__(inputs=graph.images, outputs=outputs, name=name)
-        self._fixed = ("image_shape", "pretext", "anomaly_score", "graph", "threshold")
-
-    def __setattr__(self, name, value):
-        if name in self._fixed:
-            remedy = "call `set_threshold(value)`"
-            if name != "threshold":
-                remedy = f"build another one with `{name}=...`"
-            raise AttributeError(
-                f"`{name}` cannot be set on a built {type(self).__name__}, because its losses and "
-                f"its score are made from it: {remedy}. Received: {name}={value!r:.60}"
-            )
-        super().__setattr__(name, value)
+        self.fix("image_shape", "pretext", "anomaly_score", "graph", "threshold")
 
     @property
     def score_weights(self) -> Mapping[str, float]:

@@ -6,7 +6,6 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from ede_keras.errors import InputError
 from ede_keras.layers import networks
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import losses
@@ -14,7 +13,7 @@ from ede_keras.models.arguments import EDEArguments, check_shape, constructor_si
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.parts import NETWORKS, Network, check_own_networks, make_network, make_pretext
-from ede_keras.models.recipes import get_recipe
+from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
 from ede_keras.models.trainer import TwoPhaseTrainer
 from ede_keras.utils.validation import check_precision
 
@@ -65,6 +64,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     """
 
     network_names: tuple[str, ...] = NETWORKS
+    # Arguments that have no effect on this variant.
+    unused_arguments: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
 
         # === Layers ===
         self.preprocessor = networks.build_preprocessor(self.image_shape, self.image_size)
-        own = {"encoder1": encoder1, "encoder2": encoder2}
+        own: dict[str, Any] = {"encoder1": encoder1, "encoder2": encoder2}
         own |= {"decoder1": decoder1, "decoder2": decoder2}
         check_own_networks(own, self.network_names)
         self._own_networks = [network for network, given in own.items() if given is not None]
@@ -126,8 +127,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         self.epoch = self.add_weight(
             shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
         )
-        others = ("omega2", "preprocessor", "arguments", "epoch", "has_phase2", "network_names")
-        self._fixed = (*EDEArguments.names(), *NETWORKS, *others, *self._fixed)
+        self.fix("omega2", "preprocessor", "arguments", "epoch", "has_phase2", "network_names")
+        self.fix(*EDEArguments.names(), *NETWORKS)
 
     @classmethod
     def from_recipe(cls, name: str, image_shape: Sequence[int], **overrides: Any) -> Self:
@@ -136,7 +137,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         Args:
             name: "default", "default_no_pretext", or "paper", the literal algorithm.
             image_shape: `(height, width, channels)` of the images.
-            **overrides: Arguments to replace: the model's own, `learning_rate` or `beta_1`.
+            **overrides: Arguments to replace: those of `EDE`, `learning_rate` or `beta_1`.
 
         Raises:
             InputError: The recipe does not exist, or an argument belongs to `fit`.
@@ -144,14 +145,11 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         Example:
             >>> model = EDE.from_recipe("paper", (28, 28, 1), latent_dim=64)
         """
-        arguments, training = get_recipe(name, image_shape, **overrides)
-        for_model = {*arguments.names(), "learning_rate", "beta_1"}
-        if misplaced := sorted(set(overrides) - for_model):
-            raise InputError(
-                f"{', '.join(misplaced)} must be given to `fit_recipe` or `fit`: from_recipe does "
-                f"not train. Received: from_recipe({misplaced[0]}=...)"
-            )
-        model = cls(image_shape, **arguments.to_dict())
+        own = {network: overrides.pop(network) for network in NETWORKS if network in overrides}
+        unused = cls.unused_arguments
+        arguments, training = get_recipe(name, image_shape, unused=unused, **overrides)
+        refuse_arguments_of_fit(overrides)
+        model = cls(image_shape, **arguments.to_dict(), **own)
         model.compile(keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1))
         return model
 
@@ -228,10 +226,12 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         return x, self.encoder2(x, training=training)
 
     def reconstruction_loss(self, x: Any, x_i: Any, z: Any, z_i: Any) -> Any:
-        """Equation (1), (2) or (3) with the model's α, β and norm."""
+        """Equation (1) or (2) with the model's α, β and norm."""
+        return self._weigh(losses.reconstruction_loss, x, x_i, z, z_i)
+
+    def _weigh(self, equation, x, x_i, z, z_i):
         target = ops.stop_gradient(z) if self.fixed_latent_target else z
-        weights = self.image_weight, self.latent_weight
-        return losses.reconstruction_loss(x, x_i, target, z_i, *weights, self.norm)
+        return equation(x, x_i, target, z_i, self.image_weight, self.latent_weight, self.norm)
 
     def extra_loss(self, x: Any, z: Any, x1: Any) -> Any:
         """A subclass's own loss, a scalar that is added to Equation (1); 0 by default.
@@ -256,7 +256,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         """Equation (3) on a batch in [-1, 1]; the latents are (z, z2)."""
         z, z2 = latents
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
-        return self.reconstruction_loss(x, x2p, z, z2p)
+        return self._weigh(losses.adversarial_objective, x, x2p, z, z2p)
 
     def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:
         """The terms of Equation (8) for a batch in [-1, 1] and its latent vectors z = E1(x).

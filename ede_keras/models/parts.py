@@ -14,6 +14,8 @@ from ede_keras.models.arguments import EDEArguments
 # A network of the user's: a layer, or a function with the arguments of `networks.build_encoder`.
 Network: TypeAlias = keras.Layer | Callable[..., keras.Layer]
 NETWORKS = ("encoder1", "encoder2", "decoder1", "decoder2")
+# The names of the terms of Equation (8), all variants' together.
+EQUATION8_TERMS = {"x_x1", "x_x2p", "z_z1", "z_z2", "z_z2p"}
 
 
 def check_own_networks(own: dict[str, object], known: Sequence[str]) -> None:
@@ -77,8 +79,15 @@ def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:
     """The pretext's layer: the given one, or the one of that name; None for "none"."""
     pretext = arguments.pretext
     if not isinstance(pretext, str):
+        if pretext is None:
+            return None
+        if taken := sorted(EQUATION8_TERMS & set(pretext.term_weights)):
+            raise InputError(
+                f"A pretext's terms must not be called {', '.join(sorted(EQUATION8_TERMS))}, as "
+                f"those of Equation (8) are. Received: {taken[0]}"
+            )
         # A copy, so that two models never share its weights.
-        return None if pretext is None else type(pretext).from_config(pretext.get_config())
+        return type(pretext).from_config(pretext.get_config())
     if pretext == "none":
         return None
     size, views = arguments.image_size, arguments.pretext_views

@@ -1,7 +1,7 @@
 """Recipes: named sets of arguments of the model and of its training."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ede_keras.errors import InputError
@@ -45,7 +45,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def get_recipe(
-    name: str, image_shape: Sequence[int], n_train: int | None = None, **overrides: Any
+    name: str,
+    image_shape: Sequence[int],
+    n_train: int | None = None,
+    *,
+    unused: Sequence[str] = (),
+    **overrides: Any,
 ) -> tuple[EDEArguments, TrainingArguments]:
     """All arguments of a recipe for images of a shape.
 
@@ -54,6 +59,7 @@ def get_recipe(
             objective without the geometric pretext; or "paper", the literal algorithm.
         image_shape: `(height, width, channels)` of the images; some defaults depend on it.
         n_train: Number of training images, if known; `memory_size` is then at most that.
+        unused: Arguments that have no effect on the variant, `EDE.unused_arguments`.
         **overrides: Fields of `EDEArguments` or `TrainingArguments` to replace; None leaves the
             recipe's value.
 
@@ -61,8 +67,8 @@ def get_recipe(
         `(model_arguments, training_arguments)`.
 
     Raises:
-        InputError: The recipe does not exist, an argument is unknown or out of range, or there
-            are too few images.
+        InputError: The recipe does not exist, an argument is unknown, out of range or without
+            effect beside the others, or there are too few images.
 
     Example:
         >>> model_arguments, training_arguments = get_recipe("paper", (28, 28, 1), latent_dim=64)
@@ -81,6 +87,12 @@ def get_recipe(
     model_values = {key: values[key] for key in EDEArguments.names() if key in values}
     training_values = {key: values[key] for key in TrainingArguments.names() if key in values}
     arguments = EDEArguments.resolve(image_shape, **model_values)
+    without_effect = {**arguments.find_unused(), **dict.fromkeys(unused, "this variant")}
+    if idle := [key for key in given if key in without_effect]:
+        raise InputError(
+            f"`{idle[0]}` has no effect with {without_effect[idle[0]]}: leave it out. "
+            f"Received: {idle[0]}={given[idle[0]]!r}"
+        )
     if n_train is not None:
         if arguments.pretext != "none" and n_train < 2:
             raise InputError(
@@ -92,3 +104,13 @@ def get_recipe(
         size = min(arguments.memory_size, n_train)
         arguments = dataclasses.replace(arguments, memory_size=size)
     return arguments, TrainingArguments.resolve(image_shape, **training_values)
+
+
+def refuse_arguments_of_fit(given: Iterable[str]) -> None:
+    """Raises an `InputError` for arguments that neither the model nor its optimizer takes."""
+    taken = {*EDEArguments.names(), "learning_rate", "beta_1"}
+    if misplaced := sorted(set(given) - taken):
+        raise InputError(
+            f"{', '.join(misplaced)} must be given to `fit_recipe` or `fit`: from_recipe does "
+            f"not train. Received: from_recipe({misplaced[0]}=...)"
+        )

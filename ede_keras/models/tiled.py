@@ -191,7 +191,7 @@ class TiledDetector(AnomalyDetector):
             anomaly_map=ops.squeeze(anomaly_map, axis=-1),
         )
         super().__init__(graph, name=name)
-        self._fixed = ("stride", "contamination", "omega1", "detector", "tiles", *self._fixed)
+        self.fix("stride", "contamination", "omega1", "detector", "tiles")
 
     @property
     def relative_size(self) -> float:

@@ -29,12 +29,11 @@ class TwoPhaseTrainer(keras.Model):
 
     A subclass defines `decoders`, `ede_networks`, `phase1` and, unless `has_phase2` is False,
     `phase2`; it may override `augment`.
-
-    Attributes:
-        has_phase2: Whether there is an adversarial phase 2, Equations (3) to (7).
     """
 
-    has_phase2 = True
+    has_phase2 = True  # an adversarial phase 2, Equations (3) to (7)
+    fix: Any  # of `FixedAttributes`, which the other half inherits: Keras allows one path to it
+    release: Any
     image_shape: list[int]
     update: str
     phase2_updates: str
@@ -87,6 +86,7 @@ class TwoPhaseTrainer(keras.Model):
         Raises:
             ValueError: XLA on several devices, or an optimizer with `use_ema=True`.
         """
+        self.release("optimizer", "ede2_optimizer")  # this method alone sets them, together
         if optimizer is None:
             optimizer = keras.optimizers.Adam(
                 TrainingArguments.learning_rate, beta_1=TrainingArguments.beta_1
@@ -124,6 +124,7 @@ class TwoPhaseTrainer(keras.Model):
             optimizer.build(self.ede_variables(i))
         names = ["loss", *(f"ede{i + 1}_loss" for i in range(len(self.decoders)))]
         self._means = [keras.metrics.Mean(name=name) for name in names]
+        self.fix("optimizer", "ede2_optimizer", *TrainingArguments.names())
 
     def _follower(self):
         config = self.optimizer.get_config()

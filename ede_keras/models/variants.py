@@ -9,12 +9,15 @@ from keras import ops
 from ede_keras.models import losses
 from ede_keras.models.ede import EDE
 
+_OF_PHASE2 = ("schedule", "phase_floor", "phase2_updates")
+
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class TwinEDE(EDE):
     """Two EDEs, E1→D1→E2 and E1→D2→E2, without phase 2; scored by Equation (8)."""
 
     has_phase2 = False
+    unused_arguments = _OF_PHASE2
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -23,6 +26,7 @@ class SingleEDE(EDE):
 
     network_names = ("encoder1", "encoder2", "decoder1")
     has_phase2 = False
+    unused_arguments = (*_OF_PHASE2, "update", "score", "omega1")
     equation8_weights: Mapping[str, float] = {"z_z1": 1.0}
 
     def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:
@@ -37,6 +41,11 @@ class AutoEncoder(EDE):
 
     network_names = ("encoder1", "decoder1")
     has_phase2 = False
+    unused_arguments = (
+        *SingleEDE.unused_arguments,
+        "latent_weight",
+        "fixed_latent_target",
+    )
     equation8_weights: Mapping[str, float] = {"x_x1": 1.0}
 
     def regenerate(self, z: Any, decoder: keras.Layer, training: bool) -> tuple[Any, None]:

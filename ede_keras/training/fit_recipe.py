@@ -13,6 +13,7 @@ from ede_keras.errors import InputError
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models.arguments import EDEArguments, TrainingArguments, check_shape
 from ede_keras.models.ede import EDE
+from ede_keras.models.parts import NETWORKS
 from ede_keras.models.recipes import get_recipe
 from ede_keras.training.callbacks import EpochCheckpoint, learning_rate_callbacks
 from ede_keras.utils import devices
@@ -78,15 +79,19 @@ def fit_recipe(
         )
     image_shape, n_train = check_shape(x_train.shape[1:]), len(x_train)
     check_images(x_train, image_shape)
-    own = {name: overrides.pop(name) for name in EDE.network_names if name in overrides}
-    arguments, training = get_recipe(recipe, image_shape, n_train, **overrides)
+    own = {name: overrides.pop(name) for name in NETWORKS if name in overrides}
+    arguments, training = get_recipe(
+        recipe, image_shape, n_train, unused=variant.unused_arguments, **overrides
+    )
     keras.utils.set_random_seed(seed)
     strategy = strategy or tf.distribute.get_strategy()
     is_chief = devices.is_chief(strategy)  # of several workers one writes
-    if checkpoint_dir is not None and is_chief:
+    last = None
+    if checkpoint_dir is not None:
+        last = Path(checkpoint_dir, "last.keras")
         asked = {"variant": variant.__name__, "seed": seed, **_plain(arguments, training)}
-        _check_or_note(Path(checkpoint_dir), asked)
-    last = Path(checkpoint_dir) / "last.keras" if checkpoint_dir is not None else None
+        # All workers stop if the chief refuses.
+        devices.run_on_chief(strategy, lambda: _check_or_note(last.parent, asked), [None])
     if last is not None and last.exists():
         with reading(last, START_AGAIN), strategy.scope():
             model = keras.saving.load_model(last)

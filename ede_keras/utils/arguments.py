@@ -124,7 +124,8 @@ def _check(field, value):
     if field.metadata["choices"]:
         check_choice(field.name, value, field.metadata["choices"])
     if (within := field.metadata["within"]) is not None:
-        check_range(field.name, value in within, value, str(within))
+        expected = str(within).removesuffix(", finite") if kind_of(field) is int else str(within)
+        check_range(field.name, value in within, value, expected)
 
 
 def describe_default(field: dataclasses.Field) -> str:

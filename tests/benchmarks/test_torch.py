@@ -64,7 +64,11 @@ def test_the_same_steps(channels_last):
         ),
     ],
 )
-def test_the_same_steps_of_the_default_recipe(compiled):
+def test_the_same_steps_of_the_default_recipe(compiled, tmp_path, monkeypatch):
+    # A cache that no other run has filled, and Python's own distutils: PyTorch's compiler imports
+    # setuptools, which fails where its distutils cannot take the place of one already imported.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("SETUPTOOLS_USE_DISTUTILS", "stdlib")
     sizes = {"latent_dim": 6, "base_width": 4, "memory_size": 30}
     model = EDE.from_recipe("default", (32, 32, 1), **sizes)
     other = TorchDefaultEDE(**sizes, compiled=compiled)

@@ -115,6 +115,12 @@ def test_what_a_pretext_must_define(build, images, members, message):
         build(pretext=pretext).fit(images, verbose=0)
 
 
+def test_a_term_may_not_take_the_name_of_another(build):
+    members = {"term_weights": {"z_z2": 1.0}}
+    with pytest.raises(InputError, match="terms must not be called .*Received: z_z2"):
+        build(pretext=type("Taken", (ede_keras.Pretext,), members)())
+
+
 def test_a_pretext_is_a_name_or_an_instance():
     for wrong in (Brightness, 3, "somersaults"):
         with pytest.raises(InputError, match="`pretext` must be"):

@@ -45,6 +45,7 @@ def test_numbers_of_numpy_are_saved_as_pythons():
         ("latent_dim", "3", "`latent_dim` must be a whole number. Received: latent_dim='3'"),
         ("latent_dim", 3.5, "`latent_dim` must be a whole number"),
         ("latent_dim", True, "`latent_dim` must be a whole number"),
+        ("latent_dim", 0, "`latent_dim` must be at least 1. Received: latent_dim=0"),
         ("mirror", 1, "`mirror` must be True or False"),
         ("omega1", "a", "`omega1` must be a number"),
         ("omega1", float("nan"), "`omega1` must be from 0 to 1"),
@@ -91,14 +92,44 @@ def test_what_is_set_on_a_built_model_is_refused(build, variant):
     others = ("omega2", "image_shape", "preprocessor", "anomaly_score", "arguments", "has_phase2")
     for name in (*EDEArguments.names(), *NETWORKS, *others):
         before = getattr(model, name)
-        with pytest.raises(AttributeError, match=f"`{name}` cannot be set on a built .*={name}|`"):
+        with pytest.raises(AttributeError, match=f"`{name}` cannot be set on a built .*{name}=0.5"):
             setattr(model, name, 0.5)
         assert getattr(model, name) is before
 
 
-def test_the_threshold_is_set_by_its_method(build):
-    with pytest.raises(AttributeError, match=r"call `set_threshold\(value\)`"):
-        build().threshold = 0.5
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("threshold", r"call `set_threshold\(value\)`"),
+        ("optimizer", r"call `compile\(optimizer=...\)`"),
+        ("ede2_optimizer", r"call `compile\(ede2_optimizer=...\)`"),
+        ("learning_rate", "pass it to `fit_recipe`, `compile` or `fit`"),
+        ("omega1", "build another one with `omega1=...`"),
+    ],
+)
+def test_the_remedy_for_what_is_set_elsewhere(build, name, remedy):
+    model = build()
+    with pytest.raises(AttributeError, match=f"`{name}` cannot be set on a built EDE.*{remedy}"):
+        setattr(model, name, 0.5)
+    model.compile("sgd")  # sets both optimizers again
+    assert type(model.ede2_optimizer).__name__ == "SGD"
+
+
+@pytest.mark.parametrize(
+    ("variant", "recipe", "given", "reason"),
+    [
+        ("full", "default", {"pretext": "none", "pretext_views": 2}, "pretext none"),
+        ("full", "default_no_pretext", {"memory_size": 2}, "pretext none"),
+        ("full", "paper", {"phase_floor": 0.5}, "schedule inverse_epoch"),
+        ("twin_ede", "default", {"phase_floor": 0.5}, "this variant"),
+        ("single_ede", "default", {"omega1": 0.3}, "this variant"),
+        ("autoencoder", "default", {"latent_weight": 2.0}, "this variant"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(variant, recipe, given, reason):
+    name = list(given)[-1]
+    with pytest.raises(InputError, match=f"`{name}` has no effect with {reason}: leave it out"):
+        VARIANTS[variant].from_recipe(recipe, (8, 8, 1), **given)
 
 
 def test_a_tiled_detectors_own(build):

@@ -90,6 +90,12 @@ def test_one_network_for_two_is_refused(build):
         build(encoder1=shared, encoder2=shared)
 
 
+def test_a_recipe_with_an_own_network():
+    own = make_dense((32,))
+    model = ede_keras.EDE.from_recipe("default_no_pretext", (8, 8, 1), encoder1=own)
+    assert model.encoder1 is own
+
+
 def test_a_network_that_the_variant_lacks(build):
     with pytest.raises(InputError, match="This variant has encoder1, decoder1. Received: decoder2"):
         build(ede_keras.AutoEncoder, decoder2=decoder())

@@ -1,12 +1,14 @@
 """One call trains by a recipe, as the command does."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from commands import read_rows
+from makers import make_smooth_images
 
 import ede_keras
 from ede_keras.data.datasets import load_dataset
@@ -39,9 +41,18 @@ def test_is_what_the_command_does(run_dir):
         np.testing.assert_allclose(column, expected, rtol=1e-2, atol=1e-3)
 
 
-def test_continues_from_a_checkpoint(images, tmp_path):
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder of checkpoints after two epochs."""
+    folder = tmp_path_factory.mktemp("begun")
+    images = make_smooth_images()
+    ede_keras.fit_recipe("default", images, epochs=2, checkpoint_dir=folder, **SMALL)
+    return folder
+
+
+def test_continues_from_a_checkpoint(images, begun, tmp_path):
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     whole, _ = ede_keras.fit_recipe("default", images, epochs=3, **SMALL)
-    ede_keras.fit_recipe("default", images, epochs=2, checkpoint_dir=tmp_path, **SMALL)
     model, history = ede_keras.fit_recipe(
         "default", images, epochs=3, checkpoint_dir=tmp_path, **SMALL
     )
@@ -60,14 +71,11 @@ def test_continues_from_a_checkpoint(images, tmp_path):
         ({"learning_rate": 0.5}, r"learning_rate 0.001 \(now 0.5\)"),
     ],
 )
-def test_a_checkpoint_of_another_model_is_refused(images, tmp_path, arguments, message):
-    ede_keras.fit_recipe("default", images, epochs=1, checkpoint_dir=tmp_path, **SMALL)
-    before = (tmp_path / "last.keras").read_bytes()
+def test_a_checkpoint_of_another_model_is_refused(images, begun, arguments, message):
+    before = {path.name: path.read_bytes() for path in begun.iterdir()}
     with pytest.raises(InputError, match=f"holds a training with other arguments: {message}"):
-        ede_keras.fit_recipe(
-            "default", images, epochs=2, checkpoint_dir=tmp_path, **SMALL | arguments
-        )
-    assert (tmp_path / "last.keras").read_bytes() == before
+        ede_keras.fit_recipe("default", images, epochs=3, checkpoint_dir=begun, **SMALL | arguments)
+    assert {path.name: path.read_bytes() for path in begun.iterdir()} == before
 
 
 @pytest.mark.parametrize("wrong", [[[1]], tf.zeros((4, 8, 8, 1)), np.zeros((4, 8, 8))])
