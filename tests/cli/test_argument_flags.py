@@ -16,7 +16,7 @@ def test_help_lists_every_argument_with_its_range(run_command):
     for name in NAMES:
         assert re.search(rf"^  --(\[no\])?{name}:", done.stdout, flags=re.M), name
     shown = " ".join(done.stdout.split())
-    assert "--phase_floor: The least weight of phase 1" in shown
+    assert "--phase_floor: The smallest weight of phase 1" in shown
     assert "(a number in the range [0, 1])" in shown and "<l1|l2>" in shown
 
 
