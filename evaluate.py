@@ -1,11 +1,15 @@
 """Scores a test set or any other images: `ede-evaluate` from a checkout."""
 
 import os
+import sys
 
 # TensorFlow reads it when it is imported: only errors on stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ede_keras.cli.evaluate import run
+try:
+    from ede_keras.cli.evaluate import run
+except ImportError as error:  # a package is missing, or Keras has another backend
+    sys.exit(f"Error: {error}")
 
 if __name__ == "__main__":
     run()

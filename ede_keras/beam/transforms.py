@@ -1,5 +1,6 @@
 """Beam transforms from images to scores. An image that cannot be scored becomes a dead letter."""
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,9 @@ from apache_beam.io import fileio
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
 from ede_keras.data.images import files
+from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.errors import InputError
+from ede_keras.serving.savedmodel import DECODING
 from ede_keras.utils import pipeline
 from ede_keras.utils.files import StrPath
 
@@ -75,8 +78,7 @@ class ReadExamples(beam.PTransform):
     """Reads TFRecord files of `tf.train.Example`s, from a collection of file patterns.
 
     If a file is damaged, the records before the damage are read and the rest becomes one dead
-    letter. A damaged compressed file becomes one dead letter. TIFF and WebP images are not
-    supported.
+    letter. A damaged compressed file becomes one dead letter.
 
     Args:
         feature: Name of the feature that holds the encoded image.
@@ -107,8 +109,7 @@ class ReadExamples(beam.PTransform):
 class ScoreImages(beam.PTransform):
     """Scores the contents of image files, a collection of `(path, content)`.
 
-    Each image is decoded as `evaluate.py` decodes the images of a folder: it is rotated according
-    to its EXIF orientation, and Pillow decodes files with a TIFF or WebP extension.
+    Each image is decoded as `evaluate.py` decodes the images of a folder.
 
     Args:
         model: Folder of a version that `export_savedmodel` wrote, on any file system that
@@ -133,10 +134,11 @@ class ScoreImages(beam.PTransform):
         self.model = resolve(str(model))
         self.batch_size = batch_size
         self.image_shape = read_image_shape(self.model)
+        self.max_value = read_max_value(self.model)
 
     def expand(self, contents: beam.PCollection):
         """Adds the transform to the pipeline."""
-        decode = beam.Map(_decode, self.image_shape).with_exception_handling()
+        decode = beam.Map(_decode, self.image_shape, self.max_value).with_exception_handling()
         images, undecoded = contents | "Decode" >> decode
         handler: KeyedModelHandler[str, np.ndarray, Outputs, Any] = KeyedModelHandler(
             SavedModelHandler(self.model, self.batch_size)
@@ -209,6 +211,15 @@ def read_image_shape(model: str) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def read_max_value(model: str) -> int:
+    """Reads the value of white in files of 16 bits that a SavedModel expects."""
+    path = os.path.join(model, "assets.extra", DECODING)
+    if not tf.io.gfile.exists(path):  # exported by 0.1
+        return MAX_VALUE
+    with tf.io.gfile.GFile(path) as file:
+        return json.load(file)["max_value"]
+
+
 def resolve(path: str) -> str:
     """Makes a local path absolute, because Beam finds nothing for a pattern without a folder."""
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))
@@ -250,9 +261,9 @@ def _extract_image(element, feature):
     return path, values[0]
 
 
-def _decode(element, image_shape):
+def _decode(element, image_shape, max_value):
     path, content = element
-    return path, files.decode_content(content, path, image_shape)
+    return path, files.decode_content(content, image_shape, max_value)
 
 
 def _make_row(path, outputs):

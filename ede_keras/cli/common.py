@@ -1,5 +1,9 @@
 """Functions that the commands share: running, scoring a set, and printing the results."""
 
+import contextlib
+import io
+import os
+import re
 import sys
 import time
 import warnings
@@ -8,9 +12,9 @@ import keras
 import tensorflow as tf
 from absl import app, flags
 
-from ede_keras.data.folders import LAYOUTS
+from ede_keras.data.images.files import read_checked
 from ede_keras.errors import InputError
-from ede_keras.evaluation.masks import compare_maps, load_masks
+from ede_keras.evaluation.masks import compare_maps
 from ede_keras.evaluation.metrics import compute_metrics
 from ede_keras.models import diagnosis
 from ede_keras.serving.client import join_batches
@@ -33,7 +37,8 @@ def run(main, others=False):
     """Runs a command's `main(argv)`.
 
     An error in the input, or one of TensorFlow's such as a lack of memory, becomes one line on
-    stderr and exit code 1. `--help` shows the docstring of main's module and its flags.
+    stderr and exit code 1. `--help` shows the docstring of main's module and its flags. With
+    `--verbosity=-2` nothing is printed but warnings and errors.
 
     Args:
         main: The function to run, with the remaining arguments.
@@ -45,16 +50,42 @@ def run(main, others=False):
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     warnings.showwarning = _show_warning
     tf.get_logger().setLevel("ERROR")  # without hints for programmers, such as on retracing
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may hold what a console cannot show
+            stream.reconfigure(errors="backslashreplace")
 
     def guarded(argv):
         if len(argv) > 1 and not others:
             raise app.UsageError(f"Expected flags only (--name=value). Received: {argv[1]!r}")
-        try:
-            main(argv)
-        except (InputError, OSError, tf.errors.OpError) as error:
-            sys.exit(f"Error: {error}")
+        with contextlib.ExitStack() as stack:
+            if FLAGS.verbosity <= QUIET:
+                nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+            try:
+                main(argv)
+            except (InputError, OSError, tf.errors.OpError) as error:
+                sys.exit(f"Error: {_name_flags(str(error))}")
 
-    app.run(guarded, flags_parser=_parse_own if others else app.parse_flags_with_usage)
+    try:
+        app.run(guarded, flags_parser=_parse_own if others else app.parse_flags_with_usage)
+    except SystemExit as error:
+        # absl calls a request for help an error.
+        if error.code == 1 and {word.lstrip("-") for word in sys.argv[1:]} & _HELP:
+            sys.exit(0)
+        raise
+
+
+_HELP = {"help", "helpshort", "helpfull", "helpxml"}
+
+
+def _name_flags(message):
+    """Arguments by the flags that the user typed: --image_size for `image_size`."""
+
+    def name(match):
+        argument, value = match[1], (match[2] or "").replace("'", "").replace('"', "")
+        return f"--{argument}{value}" if argument in FLAGS else match[0]
+
+    return re.sub(r"`(\w+)(=[^`]*)?`", name, message)
 
 
 def _parse_own(argv):
@@ -65,7 +96,7 @@ def _parse_own(argv):
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"Warning: {message}", file=sys.stderr)
+    print(f"Warning: {_name_flags(str(message))}", file=sys.stderr)
 
 
 def bars():
@@ -80,19 +111,18 @@ def set_determinism(seed, deterministic):
         tf.config.experimental.enable_op_determinism()
 
 
-def print_layout(dataset):
-    """Prints in a line how a folder is read."""
-    if dataset.is_folder:
-        print(
-            f"{dataset.name} is read as layout {dataset.layout!r}: {LAYOUTS[dataset.layout]}; "
-            "--layout names another."
-        )
+def print_summary(dataset):
+    """Prints what was read of a data set."""
+    print(*dataset.summary.lines(), sep="\n")
 
 
-def write_damaged(path, dataset):
-    """Writes the list of a folder's damaged files, if there are any."""
-    if dataset.damaged:
-        write_csv(path, {"path": dataset.damaged})
+def write_summary(dataset, json_path, csv_path):
+    """Writes what was read of a data set; and the files left out, if there are any."""
+    summary = dataset.summary
+    write_json(json_path, summary.to_dict())
+    if summary.left_out:
+        columns = {"path": summary.left_out.keys(), "reason": summary.left_out.values()}
+        write_csv(csv_path, columns)
 
 
 def score_set(model, images, masks=None):
@@ -101,7 +131,7 @@ def score_set(model, images, masks=None):
     Args:
         model: The detector.
         images: `(n, height, width, channels)`.
-        masks: The return value of `find_masks`.
+        masks: The return value of `Masks.select`; None if there are none.
 
     Returns:
         `((scores, labels, images_per_second), pixel_metrics)`. The time is without the first
@@ -119,20 +149,8 @@ def score_set(model, images, masks=None):
     if masks is None:
         return scored, {}
     drawn, known = masks
-    return scored, compare_maps(found[1][known], drawn)
-
-
-def find_masks(folder, files, true_labels):
-    """The masks of a scored folder, as `masks.load_masks` returns them; None if there are none.
-
-    Args:
-        folder: Root of the folder's layout.
-        files: Paths of the images in the folder, or positions in a set that is not a folder.
-        true_labels: `(n,)`, or None if the labels are unknown.
-    """
-    if true_labels is None or not has_paths(files):
-        return None
-    return load_masks(folder, files, true_labels)
+    measured = {} if drawn.all() else compare_maps(found[1][known], drawn)
+    return scored, {**measured, "n_without_mask": int((~known).sum())}
 
 
 def has_paths(ids):
@@ -141,21 +159,34 @@ def has_paths(ids):
 
 
 def score_by_server(client, files):
-    """Scores image files by a server.
+    """Scores image files by a server. One that cannot be read does not keep the others from it.
 
     Returns:
-        `((scores, labels, images_per_second), threshold)`; the threshold is the server's.
+        `((scores, labels, images_per_second), threshold, problems)`; the threshold is the server's
+        and the problems are why a file was left out, by its position.
+
+    Raises:
+        InputError: No file can be read.
     """
     progress = keras.utils.Progbar(len(files), verbose=bars(), unit_name="image")
     start = time.perf_counter()
-    batches = []
-    for batch in client.score_batches(files):
-        batches.append(batch)
-        progress.add(len(batch["score"]))
+    batches, problems = [], {}
+    for begin in range(0, len(files), client.batch_size):
+        contents = []
+        for i, file in enumerate(files[begin : begin + client.batch_size], begin):
+            try:
+                contents.append(read_checked(file))
+            except InputError as error:
+                problems[i] = str(error)
+            progress.add(1)
+        if contents:
+            batches.append(client.score(contents))
+    if not batches:
+        raise InputError(f"Expected images that can be read. Received: {next(iter(problems))}")
     seconds = time.perf_counter() - start
     found = join_batches(batches)
-    scored = found["score"], found["label"], round(len(files) / seconds, 1)
-    return scored, float(found["threshold"][0])
+    scored = found["score"], found["label"], round(len(found["score"]) / seconds, 1)
+    return scored, float(found["threshold"][0]), problems
 
 
 def decision(model):
@@ -163,7 +194,7 @@ def decision(model):
     return {name: getattr(model, name) for name in ("threshold", "omega1", "contamination")}
 
 
-def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
+def write_scores(json_path, csv_path, ids, true_labels, scored, facts, model=None):
     """Writes the scores of a set and its metrics.
 
     Args:
@@ -173,6 +204,7 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
         true_labels: 1 for anomalous, per image; None if the labels are unknown.
         scored: `(scores, labels, images_per_second)`.
         facts: More entries of the metrics, a dict that contains `threshold`.
+        model: The detector, if it is at hand; advice is about its arguments.
 
     Returns:
         The metrics.
@@ -180,7 +212,7 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts):
     scores, labels, images_per_second = scored
     metrics = compute_metrics(scores, labels, true_labels)
     metrics.update(facts, images_per_second=images_per_second)
-    diagnosis.warn_if_inverted(metrics["auroc"])
+    diagnosis.warn_if_inverted(metrics["auroc"], model)
     id_name = "path" if has_paths(ids) else "index"
     unknown = [""] * len(scores)
     write_csv(

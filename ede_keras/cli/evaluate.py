@@ -19,7 +19,9 @@ from absl import flags
 from ede_keras.cli import common
 from ede_keras.cli.runs import TRAIN_AGAIN, load_run, load_split
 from ede_keras.data.datasets import list_folder, load_dataset
-from ede_keras.data.folders import LAYOUTS, NORMAL_NAMES
+from ede_keras.data.folder_images import leave_out
+from ede_keras.data.folders import LAYOUTS, NORMAL_NAMES, is_normal_name
+from ede_keras.data.mask_files import Masks
 from ede_keras.data.protocols import whole_set
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
@@ -40,14 +42,17 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("model_name", "ede", "Name of the model on the server, with --server.")
     flags.DEFINE_string(
-        "dataset", None, "Other images to score, labelled or not: a built-in name or a path."
+        "dataset",
+        None,
+        "Other images to score, labelled or not: a built-in name, or the path of a folder, a list "
+        "(.csv), an .npz or an image.",
     )
     flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, if it has moved.")
     flags.DEFINE_enum(
         "layout", None, LAYOUTS, "Layout of the folder --dataset. Recognised by default."
     )
     flags.DEFINE_bool(
-        "strict", False, "Refuse a folder with damaged images, instead of leaving them out."
+        "strict", False, "Refuse a folder if a file in it is left out, for whatever reason."
     )
     flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
     flags.DEFINE_float(
@@ -68,17 +73,17 @@ class ImagesToScore(NamedTuple):
 
     Args:
         stem: Stem of the output files.
-        folder: Root of the images' folder. None if they are not from a folder.
         images: Array `(n, height, width, channels)`, 0 to 255.
         true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
-        ids: Path relative to `folder`, or index, of each image.
+        ids: Path relative to the images' folder, or index, of each image.
+        masks: The masks of the images, if they have some.
     """
 
     stem: str
-    folder: str | None
     images: np.ndarray
     true_labels: np.ndarray | None
     ids: np.ndarray
+    masks: Masks | None
 
 
 def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> AnomalyDetector:
@@ -109,12 +114,12 @@ def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> A
 def load_images_to_score(
     config: Mapping[str, Any], model: AnomalyDetector, output_dir: Path
 ) -> ImagesToScore:
-    """Loads the run's test set, or `--dataset`. Lists damaged files in `output_dir`.
+    """Loads the run's test set, or `--dataset`. Writes what was read of it to `output_dir`.
 
     Args:
         config: The config of the run.
         model: The model of the run.
-        output_dir: Folder for the list of damaged files.
+        output_dir: Folder for that.
 
     Raises:
         InputError: The images cannot be used, or a flag does not fit.
@@ -122,8 +127,8 @@ def load_images_to_score(
     if FLAGS.dataset is None:
         refuse_flags(("layout", "strict"), "works only with --dataset, a folder; leave it out")
         split = load_split(config, FLAGS.data_dir, model.image_shape)
-        folder = config["dataset_path"]
-        return ImagesToScore("evaluation", folder, split.x_test, split.y_test, split.test_ids)
+        shown = split.x_test, split.y_test, split.test_ids, split.masks
+        return ImagesToScore("evaluation", *shown)
     dataset = load_dataset(
         FLAGS.dataset,
         FLAGS.data_dir,
@@ -132,14 +137,16 @@ def load_images_to_score(
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=common.bars(),
+        max_value=config.get("max_value"),
     )
-    common.print_layout(dataset)
+    common.print_summary(dataset)
     images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
     if true_labels is None:
         print_unlabelled(dataset.name, repr(config["normal_name"]))
     stem = f"evaluation-{dataset.name}"
-    common.write_damaged(output_dir / f"{stem}-damaged.csv", dataset)
-    return ImagesToScore(stem, dataset.source, images, true_labels, ids)
+    names = (f"{stem}-{name}" for name in ("data.json", "left_out.csv"))
+    common.write_summary(dataset, *(output_dir / name for name in names))
+    return ImagesToScore(stem, images, true_labels, ids, dataset.masks)
 
 
 def evaluate_run() -> None:
@@ -153,12 +160,12 @@ def evaluate_run() -> None:
     common.set_determinism(config["seed"], config["deterministic"])
     model = apply_decision_flags(model, run_dir, metrics["n_val"])
     output_dir = make_output_dir(run_dir)
-    stem, folder, images, true_labels, ids = load_images_to_score(config, model, output_dir)
-    masks = common.find_masks(folder, ids, true_labels)
+    stem, images, true_labels, ids, drawn = load_images_to_score(config, model, output_dir)
+    masks = drawn.select(ids, true_labels) if drawn and true_labels is not None else None
     scored, pixel_metrics = common.score_set(model, images, masks)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
     facts |= {**common.decision(model), **pixel_metrics}
-    metrics = write_results(output_dir / stem, ids, true_labels, scored, facts)
+    metrics = write_results(output_dir / stem, ids, true_labels, scored, facts, model)
     if FLAGS.report:
         path = output_dir / f"{stem}.html"
         scores, labels, _ = scored
@@ -168,26 +175,33 @@ def evaluate_run() -> None:
 
 
 def evaluate_server() -> None:
-    """Scores the folder `--dataset` with the model of `--server`."""
-    if FLAGS.dataset is None or not os.path.isdir(Path(FLAGS.dataset).expanduser()):
+    """Scores the image files of `--dataset` with the model of `--server`."""
+    if FLAGS.dataset is None:
         raise InputError(
-            "--server needs an existing folder of images; give it as --dataset=FOLDER. "
-            f"Received: {FLAGS.dataset}"
+            "--server needs an existing folder of images, a list or an image file; give it as "
+            "--dataset=FOLDER. Received: no --dataset"
         )
-    run_flags = ("data_dir", "omega1", "contamination", "report", "strict")
+    run_flags = ("data_dir", "omega1", "contamination", "report")
     refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
     dataset = list_folder(FLAGS.dataset, FLAGS.layout)
-    common.print_layout(dataset)
     names = dataset.class_names.values()
-    normal_name = next((name for name in names if name.lower() in NORMAL_NAMES), "")
+    normal_name = next((name for name in names if is_normal_name(name)), "")
     files, true_labels, ids = whole_set(dataset, normal_name, normal_name)
     if true_labels is None:
         print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
     output_dir = make_output_dir(".")
     with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
-        scored, threshold = common.score_by_server(client, list(files))
+        scored, threshold, problems = common.score_by_server(client, list(files))
+    dataset = leave_out(
+        dataset, {str(ids[i]): reason for i, reason in problems.items()}, FLAGS.strict
+    )
+    common.print_summary(dataset)
+    read = np.array([i not in problems for i in range(len(ids))])
+    true_labels = None if true_labels is None else true_labels[read]
     path = output_dir / f"evaluation-{dataset.name}"
-    write_results(path, ids, true_labels, scored, {"threshold": threshold})
+    outputs = [path.with_name(f"{path.name}-{name}") for name in ("data.json", "left_out.csv")]
+    common.write_summary(dataset, *outputs)
+    write_results(path, ids[read], true_labels, scored, {"threshold": threshold})
 
 
 def refuse_flags(names: Iterable[str], reason: str) -> None:
@@ -227,6 +241,7 @@ def write_results(
     true_labels: np.ndarray | None,
     scored: tuple[np.ndarray, np.ndarray, float],
     facts: Mapping[str, Any],
+    model: AnomalyDetector | None = None,
 ) -> dict[str, Any]:
     """Writes scores and metrics, and prints the metrics.
 
@@ -236,12 +251,13 @@ def write_results(
         true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
         scored: Scores, labels and images per second, as in `common.score_set`.
         facts: Further entries of the metrics; `threshold` is one of them.
+        model: The detector, if it is at hand.
 
     Returns:
         The metrics.
     """
     json_path, csv_path = (path.with_name(path.name + suffix) for suffix in (".json", ".csv"))
-    metrics = common.write_scores(json_path, csv_path, ids, true_labels, scored, facts)
+    metrics = common.write_scores(json_path, csv_path, ids, true_labels, scored, facts, model)
     common.print_table(metrics, csv_path)
     return metrics
 

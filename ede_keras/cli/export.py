@@ -12,7 +12,9 @@ from absl import flags, logging
 
 from ede_keras.cli import common
 from ede_keras.cli.runs import load_run
+from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.models.detector import AnomalyDetector
+from ede_keras.serving import edge_formats
 from ede_keras.serving.edge_formats import FORMATS
 from ede_keras.serving.savedmodel import export_savedmodel
 from ede_keras.serving.server_files import write_server_files
@@ -59,7 +61,8 @@ def describe_model(
         "AUROC on its test set": metrics["auroc"],
         "average precision": metrics["average_precision"],
         "`images`": f"float32 (n, {', '.join(map(str, model.image_shape))}), raw pixels, 0 to 255",
-        "`image_bytes`": "PNG or JPEG of any size, grey or colour; resized to the size of `images`",
+        "`image_bytes`": "PNG or JPEG of any size, grey or colour; resized to the size of `images`"
+        f"; in a PNG of 16 bits {config.get('max_value') or MAX_VALUE} is white",
         "`score`": "higher means more anomalous",
         "`label`": "1, anomalous, if the score is above the threshold; else 0",
     }
@@ -74,10 +77,17 @@ def main(argv: list[str]) -> None:
     del argv
     # TensorFlow logs a line for each file it writes.
     logging.set_verbosity(logging.WARNING)
+    edge_formats.check_formats(FLAGS.format)
     config, metrics, model = load_run(Path(FLAGS.run_dir).expanduser())
     description = describe_model(config, metrics, model, FLAGS.format)
     path = export_savedmodel(
-        model, FLAGS.output_dir, FLAGS.version, description, FLAGS.format, common.bars()
+        model,
+        FLAGS.output_dir,
+        FLAGS.version,
+        description,
+        FLAGS.format,
+        common.bars(),
+        config.get("max_value") or MAX_VALUE,
     )
     print(f"Exported and checked: {path}")
     if FLAGS.server_files:

@@ -41,7 +41,10 @@ def define_flags():
     """Defines the command's flags."""
     # What to train on.
     flags.DEFINE_string(
-        "dataset", "digits", f"One of {', '.join(BUILT_IN)}; or the path of an .npz or a folder."
+        "dataset",
+        "digits",
+        f"One of {', '.join(BUILT_IN)}; or the path of a folder of images, of a list of them (.csv "
+        "with path,label and, if needed, split,mask) or of an .npz.",
     )
     flags.DEFINE_string(
         "data_dir", None, "Folder of a built-in set; nothing else is searched then."
@@ -55,7 +58,14 @@ def define_flags():
         "stride", None, "Pixels from one tile to the next; by default half a tile.", 1
     )
     flags.DEFINE_bool(
-        "strict", False, "Refuses a folder with damaged images instead of skipping them."
+        "strict", False, "Refuses a folder if a file in it is left out, for whatever reason."
+    )
+    flags.DEFINE_integer(
+        "max_value",
+        None,
+        "Value of white in images of more than 8 bits. By default the least of 255, 1023, 4095, "
+        "16383 and 65535 that no pixel exceeds.",
+        1,
     )
     flags.DEFINE_enum("protocol", None, PROTOCOLS, "How to split; by default the data set's own.")
     flags.DEFINE_integer(
@@ -157,6 +167,7 @@ def describe(dataset, split, arguments, training):
         "jit_compile": FLAGS.jit_compile,
         "tile": FLAGS.tile,
         "stride": FLAGS.stride,
+        "max_value": dataset.max_value,
         **arguments.to_dict(),
         "image_shape": list(split.x_train.shape[1:]),
         **training.to_dict(),
@@ -169,7 +180,7 @@ def finish(model, train_seconds, split, run):
     write_csv(run.work / "calibration.csv", terms)
     model.save(run.work / MODEL)
     counts = {"n_train": len(split.x_train), "n_val": len(split.x_val)}
-    masks = common.find_masks(run.config["dataset_path"], split.test_ids, split.y_test)
+    masks = split.masks and split.masks.select(split.test_ids, split.y_test)
     scored, on_pixels = common.score_set(model, split.x_test, masks)
     metrics = common.write_scores(
         run.work / METRICS,
@@ -178,6 +189,7 @@ def finish(model, train_seconds, split, run):
         split.y_test,
         scored,
         {**common.decision(model), "train_seconds": train_seconds, **counts, **on_pixels},
+        model,
     )
     run.finish()
     common.print_table(metrics, run.final)
@@ -200,8 +212,10 @@ def main(argv):
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=common.bars(),
+        normal=FLAGS.normal,
+        max_value=FLAGS.max_value,
     )
-    common.print_layout(dataset)
+    common.print_summary(dataset)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     image_shape = split.x_train.shape[1:]
     n_tiles = count_tiles(image_shape, FLAGS.tile, FLAGS.stride) if FLAGS.tile else 1
@@ -231,7 +245,7 @@ def main(argv):
     x_train, x_val = split.x_train, split.x_val
     if FLAGS.tile:
         x_train, x_val = (cut_tiles(x, FLAGS.tile, FLAGS.stride) for x in (x_train, x_val))
-    common.write_damaged(run.work / "damaged.csv", dataset)
+    common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
     del dataset  # the split has copies of what it needs
     try:
         model, seconds = train(x_train, x_val, run.work, strategy)

@@ -4,6 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from ede_keras.data.mask_files import Masks
+from ede_keras.data.summary import LoadingSummary
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -22,9 +25,12 @@ class Dataset:
         paths_train: For folders: path of each training image, relative to the folder.
         paths_test: As `paths_train`.
         is_folder: Whether the dataset was read from a folder of images.
-        layout: For folders: one of `folders.LAYOUTS`.
-        damaged: For folders: the files that could not be decoded and were left out.
+        layout: For folders: one of `folders.LAYOUTS`, or "list".
         has_names: Whether the classes have names. In an `.npz` file they only have numbers.
+        max_value: The value of white in pixels of more than 8 bits, as they were stored; None if
+            there are none.
+        masks: For folders: the masks of test images.
+        summary: What was read, and what was left out.
     """
 
     name: str
@@ -39,12 +45,14 @@ class Dataset:
     paths_test: np.ndarray | None = None
     is_folder: bool = False
     layout: str | None = None
-    damaged: tuple[str, ...] = ()
     has_names: bool = True
+    max_value: int | None = None
+    masks: Masks | None = None
+    summary: LoadingSummary = dataclasses.field(default_factory=lambda: LoadingSummary(""))
 
     @property
     def has_fixed_normal(self) -> bool:
-        """Whether this is a folder whose layout makes label 0 the normal class."""
+        """Whether this is a folder or list whose layout makes label 0 the normal class."""
         return self.is_folder and (
             self.default_protocol == "official" or len(self.class_names) == 1
         )

@@ -1,19 +1,19 @@
 """Loads a labelled set of images by its name or path."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ede_keras.data import labels, sources
+from ede_keras.data import folder_images, labels, sources
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.folders import Layout, find_layout
 from ede_keras.data.formats import Arrays, npz
-from ede_keras.data.images.files import find_size, load_images
+from ede_keras.data.images.inspection import is_image_name
+from ede_keras.data.lists import read_list
+from ede_keras.data.summary import LoadingSummary
 from ede_keras.errors import InputError
-from ede_keras.utils import scratch
 from ede_keras.utils.files import StrPath
 
 _DEFAULT_PROTOCOL = {
@@ -37,12 +37,14 @@ def load_dataset(
     strict: bool = False,
     layout: str | None = None,
     verbose: int = 0,
+    normal: str | int | None = None,
+    max_value: int | None = None,
 ) -> Dataset:
     """Loads a built-in dataset, an `.npz` file or a folder of images.
 
     Args:
-        dataset: A name in `BUILT_IN`, or the path of an `.npz` file (see `npz.read_npz`) or of a
-            folder (see `folders.find_layout`).
+        dataset: A name in `BUILT_IN`, or the path of an `.npz` file (see `npz.read_npz`), of a
+            folder (see `folders.find_layout`), of a list (see `lists.read_list`) or of an image.
         data_dir: For built-in datasets: the only folder to search for the files. Default: search
             Keras's cache, then download (see `sources.find_arrays`).
         image_shape: For folders: `(height, width, channels)` of the images, by default 32 x 32. If
@@ -50,10 +52,15 @@ def load_dataset(
             is 1 if all images show only grey, whatever the number of channels in their files, and
             3 otherwise.
         need_labels: Whether an `.npz` file without labels is refused.
-        strict: Whether a folder with damaged images is refused. If False, these images are left
-            out, with a warning.
+        strict: Whether a folder is refused if a file in it is left out. If False, the dataset's
+            `summary` says which ones are, and why.
         layout: For folders: one of `folders.LAYOUTS`. Default: recognised by the subfolders.
         verbose: 1 shows a progress bar while a folder is read, 0 does not.
+        normal: For folders and lists: the name of the normal class, which helps to recognise the
+            layout.
+        max_value: The value of white in PNG and TIFF files of 16 bits and in an `.npz` of more
+            than 8 bits. Default: the least of 255, 1023, 4095, 16383 and 65535 that no pixel
+            exceeds; for floats 1 or 255.
 
     Returns:
         The dataset. uint8 images stay uint8. The images of a folder are stored on disk (see
@@ -68,18 +75,24 @@ def load_dataset(
 
     Reference: Jia & Liu 2023, Section 4.
     """
+    path = Path(dataset).expanduser()
     if dataset in BUILT_IN:
         return _load_built_in(dataset, data_dir)
-    path = Path(dataset).expanduser()
-    if path.is_dir():
-        return _load_folder(path, find_layout(path, layout), image_shape, strict, verbose)
-    if path.suffix == ".npz" and path.is_file():
-        arrays = npz.read_npz(path, need_labels)
+    if found_files := _find_files(path, layout, None if normal is None else str(normal)):
+        shape = image_shape or (*_FOLDER_SIZE, None)
+        options = folder_images.Options(shape, strict, max_value, verbose)
+        return folder_images.load_layout(*found_files, options)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        arrays, white = npz.read_scaled_npz(path, need_labels, max_value)
         names = {label: str(label) for label in _find_labels(arrays)}
-        return Dataset(path.stem, *arrays, names, str(path), "official", has_names=False)
+        found = Dataset(
+            path.stem, *arrays, names, str(path), "official", has_names=False, max_value=white
+        )
+        return dataclasses.replace(found, summary=_summarize(found))
     raise InputError(
-        f"dataset must be one of {', '.join(BUILT_IN)}, the path of an existing .npz file, or the "
-        f"path of an existing folder of images. Received: {dataset!r}"
+        f"dataset must be one of {', '.join(BUILT_IN)}, or the path of an existing .npz file, .csv "
+        "list, image file or folder of images. "
+        f"Received: {dataset!r}"
     )
 
 
@@ -87,7 +100,7 @@ def list_folder(folder: StrPath, layout: str | None = None) -> Dataset:
     """Lists the files of a folder in the form of a dataset, without reading them.
 
     Args:
-        folder: An existing folder of images.
+        folder: An existing folder of images; or a list of them, or an image.
         layout: One of `folders.LAYOUTS`. Default: recognised by the subfolders.
 
     Returns:
@@ -97,10 +110,26 @@ def list_folder(folder: StrPath, layout: str | None = None) -> Dataset:
     Raises:
         InputError: The folder does not have that layout, or cannot be read.
     """
-    folder = Path(folder).expanduser()
-    found = find_layout(folder, layout)
-    train, test = (np.array([folder / file for file in part], object) for part in found.parts)
-    return _build_folder(folder, found, train, test)
+    found = _find_files(Path(folder).expanduser(), layout)
+    if not found:
+        raise InputError(
+            "Expected an existing folder of images, .csv list or image file. "
+            f"Received: {str(folder)!r}"
+        )
+    return folder_images.list_layout(*found)
+
+
+def _find_files(
+    path: Path, layout: str | None = None, normal: str | None = None
+) -> tuple[Path, Layout] | None:
+    """`(place, layout)` of image files: those of a folder or a list, or one; None for others."""
+    if path.is_dir():
+        return path, find_layout(path, layout, normal)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return path, read_list(path, normal)
+    if path.is_file() and is_image_name(path.name):
+        return path.parent, Layout("normals", {path.name: 0}, {}, {0: "good"}, "split80")
+    return None
 
 
 def resolve_normal(dataset: Dataset, normal: str | int) -> int:
@@ -176,7 +205,27 @@ def _load_built_in(name: str, data_dir: StrPath | None) -> Dataset:
         coarse = np.array([labels.cifar100_superclass(fine) for fine in names])
         arrays = arrays[0], coarse[arrays[1]], arrays[2], coarse[arrays[3]]
         names = labels.class_names(name)
-    return Dataset(name, *arrays, names, source, _DEFAULT_PROTOCOL[name])
+    found = Dataset(name, *arrays, names, source, _DEFAULT_PROTOCOL[name])
+    return dataclasses.replace(found, summary=_summarize(found))
+
+
+def _summarize(dataset: Dataset) -> LoadingSummary:
+    """The summary of a data set of arrays."""
+    parts = {
+        "train": (dataset.x_train, dataset.y_train),
+        "test": (dataset.x_test, dataset.y_test),
+    }
+    classes = {}
+    for part, (x, y) in parts.items():
+        counts = {name: int((y == label).sum()) for label, name in dataset.class_names.items()}
+        if not len(y):
+            counts = {"unlabelled": len(x)}
+        classes[part] = {name: n for name, n in counts.items() if n}
+    facts = {"image_shape": list(dataset.x_train.shape[1:]), "max_value": dataset.max_value}
+    notes: tuple[str, ...] = ()
+    if dataset.max_value not in (None, 255):
+        notes = (f"pixels are scaled: {dataset.max_value} is white (--max_value)",)
+    return LoadingSummary(dataset.source, "", classes, {}, notes, facts)
 
 
 def _load_digits() -> tuple[Arrays, str]:
@@ -192,73 +241,3 @@ def _find_labels(arrays: Arrays) -> list[int]:
     """Lists the labels of both parts in ascending order."""
     _, y_train, _, y_test = arrays
     return np.unique(np.concatenate([y_train, y_test])).tolist()
-
-
-def _load_folder(
-    folder: Path,
-    layout: Layout,
-    image_shape: Sequence[int | None] | None,
-    strict: bool,
-    verbose: int,
-) -> Dataset:
-    height, width, channels = image_shape or (*_FOLDER_SIZE, None)
-    if height is None or width is None:
-        height, width = find_size(next(folder / file for part in layout.parts for file in part))
-    images, intact, damaged = [], [], []
-    for part in layout.parts:
-        paths = [folder / file for file in part]
-        loaded, broken = load_images(paths, (height, width, channels or 3), verbose)
-        images.append(loaded)
-        states = list(zip(part, broken, strict=True))
-        intact.append({file: part[file] for file, is_broken in states if not is_broken})
-        damaged += [file for file, is_broken in states if is_broken]
-    if damaged:
-        _report_damaged(folder, damaged, strict or not any(intact))
-    if channels is None and all(_is_grey(image) for part in images for image in part):
-        shape = (height, width, 1)
-        images = [scratch.store((i[..., :1] for i in part), shape, np.uint8) for part in images]
-    layout = dataclasses.replace(layout, train=intact[0], test=intact[1])
-    return _build_folder(folder, layout, images[0], images[1], tuple(damaged))
-
-
-def _is_grey(image: np.ndarray) -> bool:
-    return bool((image == image[..., :1]).all())
-
-
-def _report_damaged(folder: Path, damaged: list[str], refuse: bool) -> None:
-    """Raises an error, or warns, about damaged files."""
-    named = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
-    if refuse:
-        raise InputError(
-            f"Every image in {folder} must be a complete image file. Replace or remove the damaged "
-            "ones, or load the folder without strict to leave them out. "
-            f"Received: {len(damaged)} damaged, {named}"
-        )
-    warnings.warn(
-        f"{len(damaged)} images in {folder} are damaged and left out: {named}", stacklevel=4
-    )
-
-
-def _build_folder(
-    folder: Path,
-    layout: Layout,
-    x_train: np.ndarray,
-    x_test: np.ndarray,
-    damaged: tuple[str, ...] = (),
-) -> Dataset:
-    y_train, y_test = (np.array(list(part.values()), np.int64) for part in layout.parts)
-    return Dataset(
-        folder.resolve().name,
-        x_train,
-        y_train,
-        x_test,
-        y_test,
-        layout.class_names,
-        str(folder),
-        layout.default_protocol,
-        paths_train=np.array(list(layout.train), str),
-        paths_test=np.array(list(layout.test), str),
-        is_folder=True,
-        layout=layout.name,
-        damaged=damaged,
-    )

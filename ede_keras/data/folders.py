@@ -1,17 +1,31 @@
 """The layout of a folder of images: the part and the class of each file. Reads no pixels."""
 
 import dataclasses
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ede_keras.data.images.files import EXTENSIONS, list_images
+from ede_keras.data.images.inspection import SUFFIXES
+from ede_keras.data.images.listing import list_files
+from ede_keras.data.mask_files import MASK_FOLDERS, find_masks
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
-NORMAL_NAMES = ("good", "normal", "0.normal", "ok")
+# Names of the normal class, in upper or lower case, with or without a number: "OK", "0.normal".
+NORMAL_NAMES = ("good", "normal", "ok")
 LAYOUTS = {
     "split": "train/ and test/, as in MVTec AD and GANomaly",
     "classes": "a subfolder for each class",
     "normals": "all images are normal",
+}
+# First words of the names of the parts.
+_TRAIN, _TEST = ("train", "training", "trainset"), ("test", "testing", "testset")
+_VALIDATION = ("val", "valid", "validation", "eval", "evaluation")
+# Words of folders that hold anomalies. One of them below a class is not taken for normal.
+_ANOMALOUS = {
+    *("anomalies", "anomalous", "anomaly", "abnormal", "bad", "broken", "damaged", "def"),
+    *("defect", "defective", "defects", "fail", "failed", "fault", "faulty", "ko", "ng", "nok"),
+    *("outlier", "outliers", "reject", "rejected", "rejects", "scrap"),
 }
 
 
@@ -20,11 +34,14 @@ class Layout:
     """The image files of a folder with their labels.
 
     Args:
-        name: One of `LAYOUTS`.
+        name: One of `LAYOUTS`, or "list".
         train: Training files: path relative to the folder, with "/" as separator, to label.
         test: Test files, as `train`; may be empty.
         class_names: Label to class name.
         default_protocol: One of `ede_keras.data.protocols.PROTOCOLS`.
+        masks: Masks of each test file that has some, all relative to the folder.
+        left_out: Every other file, with the reason.
+        notes: What a reader should know of the way the folder was read, a sentence each.
     """
 
     name: str
@@ -32,6 +49,9 @@ class Layout:
     test: dict[str, int]
     class_names: dict[int, str]
     default_protocol: str
+    masks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -39,99 +59,226 @@ class Layout:
         return self.train, self.test
 
 
-def find_layout(folder: StrPath, name: str | None = None) -> Layout:
+def is_normal_name(name: str) -> bool:
+    """Whether this is a name of a normal class: one of `NORMAL_NAMES`, in any case or numbered."""
+    return re.sub(r"^[\d\W_]+|[\d\W_]+$", "", name.lower()) in NORMAL_NAMES
+
+
+def find_layout(folder: StrPath, name: str | None = None, normal: str | None = None) -> Layout:
     """Assigns a part and a label to each image file of a folder.
 
     There are three layouts:
 
-    - "split": The folder has `train/` and `test/`, as in MVTec AD and GANomaly. Label 0 is the
-      normal class. It is the only subfolder of `train/`; or, of several, the one with a name in
-      `NORMAL_NAMES`; or the images directly in `train/`. The other subfolders are anomalies, with
-      labels 1, 2, ... in alphabetical order. Anything beside `train/` and `test/`, such as
-      `ground_truth/`, is ignored.
+    - "split": The folder has `train/` and `test/`, as in MVTec AD and GANomaly. `training/` and
+      `testing/` or `test_.../` will do, in upper or lower case, and `val/` if there is no other
+      test part. Label 0 is the normal class. It is the class `normal`; or the only subfolder of
+      the training part; or, of several, the one with a name of `NORMAL_NAMES`; or the images
+      directly in it. The other subfolders are anomalies, with labels 1, 2, ... in alphabetical
+      order. `ground_truth/` holds masks.
     - "normals": The images are directly in the folder, or in a single subfolder. All are normal
       and have label 0.
     - "classes": There are several subfolders, one per class, with labels 0, 1, ... in alphabetical
       order.
 
     Args:
-        folder: An existing folder. Files that are not images are ignored.
+        folder: An existing folder.
         name: One of `LAYOUTS`. Default: recognised by the subfolders.
+        normal: Name of the normal class, for the layout "split".
 
     Returns:
         The layout. The files of a class are sorted by path.
 
     Raises:
-        InputError: There are no images, the folder does not have the layout `name`, or the normal
-            class cannot be determined.
+        InputError: There are no images, the folder does not have the layout `name`, it can be
+            read in two ways, or the normal class cannot be determined.
     """
     folder = Path(folder)
-    missing = [part for part in ("train", "test") if not (folder / part).is_dir()]
-    if name == "split" and missing:
-        raise InputError(
-            f"{folder} must have train/ and test/ for layout 'split'. "
-            f"Received: no {'/, no '.join(missing)}/"
-        )
-    if name == "split" or (name is None and not missing):
-        return _split_layout(folder)
-    classes = _find_classes(folder)
-    if not classes:
-        raise InputError(
-            f"{folder} must hold images ({' '.join(EXTENSIONS)}), directly or in subfolders. "
-            "Received: none"
-        )
-    if name == "normals" or (name is None and ("" in classes or len(classes) == 1)):
-        normal = next(iter(classes)) if len(classes) == 1 else ""
-        labels = {file: 0 for files in classes.values() for file in files}
-        return Layout("normals", labels, {}, {0: normal or "good"}, "split80")
-    if "" in classes:
-        raise InputError(
-            f"{folder} must hold its images in subfolders, one per class, for layout 'classes'. "
-            f"Received: {classes[''][0]}"
-        )
-    names = dict(enumerate(classes))
-    labels = {file: label for label, name in names.items() for file in classes[name]}
-    return Layout("classes", labels, {}, names, "split80")
+    listing = list_files(folder)
+    groups = _group(listing.images)
+    notes = [f"{link}/ is a link and was followed" for link in listing.links]
+    left_out = dict(listing.left_out)
+    parts = _find_parts(folder, groups, name)
+    if parts:
+        layout = _split_layout(folder, groups, *parts, normal)
+    else:
+        layout = _plain_layout(folder, groups, name)
+    notes += layout.notes
+    left_out |= layout.left_out
+    return dataclasses.replace(layout, left_out=dict(sorted(left_out.items())), notes=tuple(notes))
 
 
-def _find_classes(folder: Path, root: Path | None = None) -> dict[str, list[str]]:
-    """Maps each subfolder to its files, relative to `root`; "" stands for the folder itself."""
-    classes: dict[str, list[str]] = {}
-    for path in list_images(folder):
-        inside = path.relative_to(folder).parts
-        name = inside[0] if len(inside) > 1 else ""
-        classes.setdefault(name, []).append(path.relative_to(root or folder).as_posix())
-    return dict(sorted(classes.items()))
+def _group(files: Iterable[str], depth: int = 0) -> dict[str, list[str]]:
+    """The files by the name of the folder at a depth of their path; "" if they lie above it."""
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        parts = Path(file).parts
+        groups.setdefault(parts[depth] if len(parts) > depth + 1 else "", []).append(file)
+    return dict(sorted(groups.items()))
 
 
-def _split_layout(folder: Path) -> Layout:
-    train, test = (_find_classes(folder / part, folder) for part in ("train", "test"))
-    normal = _find_normal_name(folder, list(train))
+def _find_parts(
+    folder: Path, groups: dict[str, list[str]], name: str | None
+) -> tuple[str, str] | None:
+    """The names of the training and the test part; None if the layout is another one."""
+    if name not in (None, "split"):
+        return None
+    folders = sorted({*groups, *(p.name for p in folder.iterdir() if p.is_dir())} - {""})
+    train = [group for group in folders if _begins(group, _TRAIN)]
+    test = [group for group in folders if _begins(group, _TEST)]
+    if len(test) > 1:  # beside others of its kind, as test_public/, the plain one counts
+        test = [group for group in test if group.lower() in _TEST] or test
+    if train and not test:
+        test = [group for group in folders if _begins(group, _VALIDATION)]
+    if len(train) == 1 and len(test) == 1:
+        return train[0], test[0]
+    # A class may be called "train"; then it has no classes of its own.
+    parts = [file for group in (*train, *test) for file in groups.get(group, ())]
+    has_classes = any(len(Path(file).parts) > 2 for file in parts)
+    if name is None and not has_classes:
+        return None
+    found = ", ".join(f"{group}/" if group else "images" for group in groups) or "no images"
+    raise InputError(
+        f"{folder} must have train/ and test/ (one of each; training/, testing/, test_.../ or "
+        "val/ will do) to be read as layout 'split'. If one of its subfolders holds all images, "
+        "give that one; else rename them, choose another layout by --layout, or list the files in "
+        f"a .csv. Received: {found}"
+    )
+
+
+def _begins(name: str, words: Sequence[str]) -> bool:
+    """Whether the first word of a folder's name is one of these."""
+    return re.split(r"[^a-z]+", name.lower())[0] in words
+
+
+def _split_layout(
+    folder: Path, groups: dict[str, list[str]], train_name: str, test_name: str, normal: str | None
+) -> Layout:
+    left_out = {
+        file: f"in {group}/, beside {train_name}/ and {test_name}/" if group else "beside the parts"
+        for group, files in groups.items()
+        if group not in (train_name, test_name) and group.lower() not in MASK_FOLDERS
+        for file in files
+    }
+    train, test = (_group(groups.get(part, ()), 1) for part in (train_name, test_name))
+    masks = [f for g, files in groups.items() if g.lower() in MASK_FOLDERS for f in files]
+    for part in (train, test):
+        for group in [group for group in part if group.lower() in MASK_FOLDERS]:
+            masks += part.pop(group)
+    for part_name, part in ((train_name, train), (test_name, test)):
+        _check_nested(folder, {f"{part_name}/{g}": files for g, files in part.items()}, 2)
     if "" in test:
         raise InputError(
-            f"{folder / 'test'} must hold its images in subfolders, one per class: the normal ones "
-            f"in good/, the others in folders of any other name. Received: {test[''][0]}"
+            f"{folder / test_name} must hold its images in subfolders, one per class: the normal "
+            "ones in good/, the others in folders of any other name. "
+            f"Received: {test[''][0]}"
         )
-    is_normal = {normal.lower(), *NORMAL_NAMES}
-    others = sorted(name for name in {*train, *test} - {normal} if name.lower() not in is_normal)
-    labels = {name: 1 + i for i, name in enumerate(others)}
+    normal_name = _find_normal_name(folder / train_name, list(train), normal)
+    # What the user names counts alone, if the test part has it.
+    named = normal is not None and any(g.lower() == normal.lower() for g in test)
+    normals = {
+        group
+        for group in {*train, *test}
+        if group.lower() == normal_name.lower() or (not named and is_normal_name(group))
+    }
+    others = sorted({*train, *test} - normals - {""})
+    labels = {group: 1 + i for i, group in enumerate(others)}
     files_train, files_test = (
-        {file: labels.get(name, 0) for name, files in classes.items() for file in files}
-        for classes in (train, test)
+        {file: labels.get(group, 0) for group, files in part.items() for file in files}
+        for part in (train, test)
     )
-    names = {0: normal or "good", **dict(enumerate(others, 1))}
-    return Layout("split", files_train, files_test, names, "official")
+    notes = [f"{test_name}/ is taken as the test part"] * (not _begins(test_name, _TEST))
+    notes += [
+        f"{test_name}/{group}/ counts as normal, as {train_name}/{normal_name} does"
+        for group in sorted(normals & {*test})
+        if normal_name and group.lower() != normal_name.lower()
+    ]
+    found, unused = find_masks(files_test, masks, test_name)
+    left_out |= dict.fromkeys(unused, "a mask of no test image")
+    names = {0: normal_name or "good", **dict(enumerate(others, 1))}
+    return Layout(
+        "split", files_train, files_test, names, "official", found, left_out, tuple(notes)
+    )
 
 
-def _find_normal_name(folder: Path, names: list[str]) -> str:
-    """Finds the normal class among the subfolders of `train/`."""
-    if len(names) == 1:
-        return names[0]
-    known = [name for name in names if name.lower() in NORMAL_NAMES]
-    if "" in names or len(known) != 1:
+def _find_normal_name(folder: Path, groups: Sequence[str], normal: str | None) -> str:
+    """Finds the normal class among the subfolders of the training part."""
+    named = [group for group in groups if normal is not None and group.lower() == normal.lower()]
+    if named or len(groups) == 1:
+        return (named or groups)[0]
+    known = [group for group in groups if is_normal_name(group)]
+    if normal is not None or "" in groups or len(known) != 1:
         raise InputError(
-            f"{folder / 'train'} must hold normal images: directly, in a single subfolder, or in "
-            f"one of several subfolders, named one of {', '.join(NORMAL_NAMES)}. "
-            f"Received: {[name or 'images directly in it' for name in names] or 'no images'}"
+            f"{folder} must hold normal images: directly, in a single subfolder, or in one of "
+            f"several subfolders, which --normal names or which is named {', '.join(NORMAL_NAMES)}."
+            f" Received: {[group or 'images directly in it' for group in groups] or 'no images'}, "
+            f"--normal={normal}"
         )
     return known[0]
+
+
+def _plain_layout(folder: Path, groups: dict[str, list[str]], name: str | None) -> Layout:
+    """The layouts "normals" and "classes"."""
+    masks = [g for g in groups if g.lower() in MASK_FOLDERS and len(groups) > 1]
+    if name == "classes":  # the user's word counts: photos of face masks, say
+        masks = []
+    left_out = dict.fromkeys(
+        (file for group in masks for file in groups.pop(group)),
+        "in a folder of masks (--layout=classes takes it as a class)",
+    )
+    if not groups:
+        raise InputError(
+            f"{folder} must hold images ({' '.join(SUFFIXES)}), directly or in subfolders. "
+            "Received: none"
+        )
+    if name == "normals" or (name is None and len(groups) == 1):
+        if name is None:
+            only = next(iter(groups))
+            _check_nested(folder, {only: groups[only]}, 1 if only else 0)
+        normal = next(iter(groups)) if len(groups) == 1 else ""
+        labels = {file: 0 for files in groups.values() for file in files}
+        return Layout(
+            "normals", labels, {}, {0: normal or "good"}, "split80", left_out=left_out,
+            notes=_describe_nested(groups),
+        )  # fmt: skip
+    if "" in groups:
+        subfolders = ", ".join(f"{group}/" for group in groups if group)
+        raise InputError(
+            f"{folder} must hold its images in subfolders, one per class, for layout 'classes', or "
+            "all of them directly, for layout 'normals'. Move them; or choose --layout=normals, if "
+            f"those in subfolders are normal, too. Received: {groups[''][0]} beside {subfolders}"
+        )
+    if name is None:
+        _check_nested(folder, groups, 1)
+    names = dict(enumerate(groups))
+    labels = {file: label for label, name in names.items() for file in groups[name]}
+    return Layout(
+        "classes", labels, {}, names, "split80", left_out=left_out, notes=_describe_nested(groups)
+    )
+
+
+def _check_nested(folder: Path, groups: dict[str, list[str]], depth: int) -> None:
+    """Refuses subfolders of a class that may hold other than its own images."""
+    for group, files in groups.items():
+        below = _group(files, depth)
+        deep = {part for file in files for part in Path(file).parts[depth:-1]}
+        odd = sorted(
+            part
+            for part in deep
+            if is_normal_name(part)
+            or part.lower() in MASK_FOLDERS
+            or {*re.split(r"[^a-z]+", part.lower())} & _ANOMALOUS
+        )
+        if odd or ("" in below and len(below) > 1):
+            what = f"{odd[0]}/" if odd else next(f"{sub}/" for sub in below if sub)
+            raise InputError(
+                f"Expected the images of one class in {folder / group}, and cannot tell what its "
+                "subfolder holds: move it beside the class, give it a name of its own in train/ "
+                "or test/, or choose --layout=normals or classes, if its images belong to the "
+                f"class. Received: {what}"
+            )
+
+
+def _describe_nested(groups: dict[str, list[str]]) -> tuple[str, ...]:
+    """A note on subfolders that are read as a part of their class."""
+    nested = sum(len(Path(file).parts) > 2 for files in groups.values() for file in files)
+    return (f"{nested} images in nested subfolders belong to their class",) * (nested > 0)

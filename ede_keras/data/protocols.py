@@ -7,6 +7,7 @@ import numpy as np
 from ede_keras.data import labels
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.datasets import list_classes, resolve_normal
+from ede_keras.data.mask_files import Masks
 from ede_keras.errors import InputError
 from ede_keras.utils import scratch
 
@@ -29,6 +30,7 @@ class Split:
             "coil30").
         normal: Label of the normal class, or "good" if the folder's layout determines it.
         normal_name: Name of the normal class.
+        masks: For folders: the masks of test images.
     """
 
     x_train: np.ndarray
@@ -38,6 +40,7 @@ class Split:
     test_ids: np.ndarray
     normal: int | str
     normal_name: str
+    masks: Masks | None = None
 
 
 def make_split(
@@ -94,6 +97,7 @@ def make_split(
         test_ids=test_ids,
         normal="good" if dataset.has_fixed_normal else label,
         normal_name=dataset.class_names[label],
+        masks=dataset.masks,
     )
 
 

@@ -1,82 +1,11 @@
-"""Masks of a folder in MVTec's layout, and metrics that compare anomaly maps with them."""
-
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
+"""Metrics that compare anomaly maps with masks."""
 
 import numpy as np
 import tensorflow as tf
 from scipy import ndimage  # a dependency of scikit-learn
 from sklearn.metrics import auc, roc_auc_score, roc_curve
 
-from ede_keras.data.images.files import EXTENSIONS, load_images
-from ede_keras.utils.files import StrPath
-
-MASK_FOLDER = "ground_truth"
-# Masks and maps are compared at this height and width, as is usual for MVTec.
-SIZE = 256
 MAX_FPR = 0.3  # AUPRO is a mean over false positive rates up to this one
-
-
-def find_mask(folder: StrPath, file: str) -> Path | None:
-    """Finds the mask of an image.
-
-    Args:
-        folder: Root of the layout.
-        file: Path of the image relative to `folder`, such as "test/scratch/007.png". Its mask is
-            "ground_truth/scratch/007_mask.png" or "ground_truth/scratch/007.png", with any image
-            extension.
-
-    Returns:
-        The path of the mask. None if there is no mask, or the image is not in "test".
-    """
-    parts = Path(file).parts
-    if parts[0] != "test":
-        return None
-    parent = Path(folder, MASK_FOLDER, *parts[1:-1])
-    stem = Path(file).stem
-    names = [f"{stem}{suffix}{extension}" for suffix in ("_mask", "") for extension in EXTENSIONS]
-    return next((parent / name for name in names if (parent / name).is_file()), None)
-
-
-def load_masks(
-    folder: StrPath, files: Sequence[str] | np.ndarray, true_labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Loads the masks of test images. Warns of damaged masks, and skips them.
-
-    Args:
-        folder: Root of the layout.
-        files: Paths of the n images relative to `folder`.
-        true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal.
-
-    Returns:
-        `(masks, known)`. `known` is bool `(n,)`, true for normal images and for anomalous images
-        with a mask, m in total. `masks` is bool `(m, SIZE, SIZE)`, true for anomalous pixels;
-        normal images have none. Returns None if no anomalous image has a mask.
-    """
-    if not Path(folder, MASK_FOLDER).is_dir():
-        return None
-    found = [
-        find_mask(folder, file) if label else None
-        for file, label in zip(files, true_labels, strict=True)
-    ]
-    with_mask = np.flatnonzero([path is not None for path in found])
-    paths = [path for path in found if path is not None]
-    loaded, damaged = load_images(paths, (SIZE, SIZE, 1))
-    if damaged.any():
-        warnings.warn(
-            f"Skipped {damaged.sum()} damaged masks, such as {paths[damaged.argmax()]}",
-            stacklevel=2,
-        )
-        with_mask = with_mask[~damaged]
-    if not len(with_mask):
-        return None
-    masks = np.zeros((len(found), SIZE, SIZE), bool)
-    # Resizing blurs the edges; a pixel that is at least half anomalous counts as anomalous.
-    masks[with_mask] = loaded[..., 0] > 127
-    known = np.asarray(true_labels) == 0
-    known[with_mask] = True
-    return masks[known], known
 
 
 def compare_maps(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Equation (8): the anomaly score, and the threshold that turns it into a label."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -91,6 +91,16 @@ class AnomalyScore(keras.layers.Layer):
     def get_config(self) -> dict:
         """The arguments of the constructor."""
         return {**super().get_config(), "weights": self.term_weights}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Self:
+        """Refused: a detector builds its own layer."""
+        # `clone_model` comes here. Its result would be no detector, and would not be calibrated.
+        raise InputError(
+            "A detector cannot be cloned layer by layer. Use type(model).from_config("
+            "model.get_config()) for a fresh one, and keras.saving for a copy with its weights. "
+            f"Received: {config.get('name')}"
+        )
 
 
 def normal_quantile(scores: Sequence[float] | np.ndarray, contamination: float) -> float:

@@ -12,12 +12,13 @@ from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
-from ede_keras.models.fixed_attributes import FixedAttributes
+from ede_keras.models.guarded_model import GuardedModel
 from ede_keras.utils import pipeline
+from ede_keras.utils.tracing import trace_once
 from ede_keras.utils.validation import check_images
 
 
-class AnomalyDetector(FixedAttributes):
+class AnomalyDetector(GuardedModel):
     """The scoring half of `EDE` and its variants: from images to `score`, `label`, `anomaly_map`.
 
     A subclass builds a `DetectorGraph`, passes it to the constructor, and defines `score_weights`
@@ -89,6 +90,13 @@ class AnomalyDetector(FixedAttributes):
         x = pipeline.stream(x, batch_size)
         return super().predict(x, batch_size, *args, **kwargs)
 
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Keras' function of a batch, traced once for batches of any number of images."""
+        if self.predict_function is None or force:
+            super().make_predict_function(force=True)
+            trace_once(self)
+        return self.predict_function
+
     def export(self, *args: Any, **kwargs: Any) -> None:
         """`keras.Model.export`; refuses a model that is not calibrated."""
         self.check_exportable()
@@ -154,6 +162,8 @@ class AnomalyDetector(FixedAttributes):
         if part not in self._predictors:
             model = keras.Model(inputs=self.inputs, outputs=outputs)
             model.compile(jit_compile=self.jit_compile)
+            model.make_predict_function()
+            trace_once(model)
             # Kept, because each new model is traced again. Only the method is kept: Keras would
             # track the model itself as a layer and save it.
             self._predictors[part] = model.predict
@@ -219,7 +229,7 @@ class AnomalyDetector(FixedAttributes):
         if self.pretext and self.pretext.term_weights:
             self.anomaly_score.adapt(terms, self.pretext.reliability(terms))
         scores, _ = self.combine_terms(terms)
-        diagnosis.warn_if_collapsed(scores, latents)
+        diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))
         return terms
 

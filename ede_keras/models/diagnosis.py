@@ -1,16 +1,43 @@
 """Warnings about training that failed; each says what to do."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
+# What may help, by argument: the value to set, and how to say it.
+_REMEDIES = {
+    "image_weight": (None, "raise `image_weight`"),
+    "fixed_latent_target": (True, "use `fixed_latent_target=True`"),
+    "schedule": ("floored_inverse_epoch", "use `schedule='floored_inverse_epoch'`"),
+    "score": ("image", "use `score='image'`"),
+}
 
-def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray) -> None:
+
+def find_remedies(names: tuple[str, ...], model: Any = None) -> list[str]:
+    """What to do, in words: arguments that act on the model and have another value than advised.
+
+    Args:
+        names: Arguments that may help.
+        model: A detector; None if nothing is known of it.
+    """
+    model = getattr(model, "detector", model)  # what a tiled detector has inside
+    remedies = []
+    for name in names:
+        value, words = _REMEDIES[name]
+        acts = name not in getattr(model, "unused_arguments", ())
+        if acts and (model is None or value is None or getattr(model, name, None) != value):
+            remedies.append(words)
+    return remedies
+
+
+def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray, model: Any = None) -> None:
     """Warns if all held-out normal images have the same latent vector or score.
 
     Args:
         scores: Their scores, `(n,)`.
         latents: Their latent vectors, `(n, latent_dim)`.
+        model: The detector, if it is known.
     """
     if not np.isfinite(latents).all():
         _warn(
@@ -20,28 +47,34 @@ def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray) -> None:
     elif len(scores) > 1 and np.ptp(latents, axis=0).max() < 1e-3:
         _warn(
             "The latent vectors of all held-out images are equal: the encoder has collapsed. "
-            "Train longer, lower the learning rate, raise `image_weight`, or use "
-            "`fixed_latent_target=True`."
+            "Train longer, lower the learning rate"
+            + "".join(
+                f", {r}" for r in find_remedies(("image_weight", "fixed_latent_target"), model)
+            )
+            + "."
         )
     elif len(scores) > 1 and np.ptp(scores) <= 1e-6 * np.abs(scores).max():
         _warn(
             "The scores of all held-out images are equal, so no threshold can separate images. "
-            "Train longer, lower the learning rate, or use the other `score`."
+            "Train longer, lower the learning rate"
+            + "".join(f", {r}" for r in find_remedies(("score",), model))
+            + "."
         )
 
 
-def warn_if_inverted(auroc: float | None) -> None:
+def warn_if_inverted(auroc: float | None, model: Any = None) -> None:
     """Warns if anomalous test images score lower than normal ones.
 
     Args:
         auroc: Area under the ROC curve, or None if the test set has only one class.
+        model: The detector, if it is known.
     """
     if auroc is not None and auroc < 0.5:
         _warn(
             f"Separation is inverted: AUROC {auroc:.3f} is below 0.5, so anomalies score lower "
-            "than normal images. Check which class is the normal one, or use "
-            "`schedule='floored_inverse_epoch'` (recipe 'default'), fewer epochs, or "
-            "`score='image'`."
+            "than normal images. Check which class is the normal one; or train fewer epochs"
+            + "".join(f", {r}" for r in find_remedies(("schedule", "score"), model))
+            + "."
         )
 
 

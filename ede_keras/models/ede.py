@@ -15,7 +15,7 @@ from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.parts import NETWORKS, Network, check_own_networks, make_network, make_pretext
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
 from ede_keras.models.trainer import TwoPhaseTrainer
-from ede_keras.utils.validation import check_precision
+from ede_keras.utils.validation import check_keras_settings
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -80,7 +80,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     ):
         self.image_shape = check_shape(image_shape)
         self.arguments = EDEArguments.resolve(self.image_shape, **arguments)
-        check_precision()
+        check_keras_settings()
         for argument, value in self.arguments.to_dict().items():
             if argument != "pretext":
                 setattr(self, argument, value)

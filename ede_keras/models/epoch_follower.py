@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ede_keras.models.diagnosis import find_remedies
+
 
 def with_epoch_follower(callbacks: Any, model: keras.Model) -> Any:
     """The callbacks with `_EpochFollower` first, so that the others see the new epoch's state."""
@@ -28,9 +30,9 @@ class _EpochFollower(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         broken = [name for name, value in (logs or {}).items() if not np.isfinite(value)]
         if broken:
+            remedies = ["with a lower learning rate", *find_remedies(("schedule",), self.model)]
             warnings.warn(
                 f"Training has diverged: {', '.join(broken)} not finite after epoch {epoch + 1}. "
-                "The weights are of no use. Begin again with a lower learning rate, or with "
-                "`schedule='floored_inverse_epoch'`.",
+                f"The weights are of no use. Begin again: {', or '.join(remedies)}.",
                 stacklevel=2,
             )

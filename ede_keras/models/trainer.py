@@ -15,13 +15,12 @@ from ede_keras.models.algorithm1 import (
 )
 from ede_keras.models.arguments import TrainingArguments
 from ede_keras.models.epoch_follower import with_epoch_follower
+from ede_keras.models.guarded_model import check_compile_arguments
 from ede_keras.utils import devices, pipeline
 from ede_keras.utils.validation import check_images
 
 # Whether the phase-2 losses of (EDE1, EDE2) update the shared encoders; decoders always are.
 _MOVES_ENCODERS = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
-
-_NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1. Leave them out."
 
 
 class TwoPhaseTrainer(keras.Model):
@@ -32,7 +31,7 @@ class TwoPhaseTrainer(keras.Model):
     """
 
     has_phase2 = True  # an adversarial phase 2, Equations (3) to (7)
-    fix: Any  # of `FixedAttributes`, which the other half inherits: Keras allows one path to it
+    fix: Any  # of `GuardedModel`, which the other half inherits: Keras allows one path to it
     release: Any
     image_shape: list[int]
     update: str
@@ -70,6 +69,7 @@ class TwoPhaseTrainer(keras.Model):
         jit_compile: bool | str = "auto",
         steps_per_execution: int = 1,
         run_eagerly: bool = False,
+        **others: Any,
     ) -> None:
         """Sets an optimizer for each EDE; the losses are the model's own.
 
@@ -82,10 +82,13 @@ class TwoPhaseTrainer(keras.Model):
                 Keras: on a GPU, not on a CPU. Not available to devices that share a batch.
             steps_per_execution: Batches in one call of the compiled graph.
             run_eagerly: Runs the step uncompiled, to debug it.
+            **others: None of Keras' other arguments is supported.
 
         Raises:
+            InputError: One of them is given, or an optimizer that scales the loss.
             ValueError: XLA on several devices, or an optimizer with `use_ema=True`.
         """
+        check_compile_arguments((optimizer, ede2_optimizer), others)
         self.release("optimizer", "ede2_optimizer")  # this method alone sets them, together
         if optimizer is None:
             optimizer = keras.optimizers.Adam(
@@ -200,20 +203,21 @@ class TwoPhaseTrainer(keras.Model):
             ValueError: Sample or class weights are given.
         """
         check_images(x, self.image_shape)
-        held_out = _take_images(kwargs.get("validation_data"))
+        held_out = pipeline.take_images(kwargs.get("validation_data"))
         check_images(held_out, self.image_shape)
         if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
-            raise ValueError(_NO_WEIGHTS)
+            raise ValueError(pipeline.NO_WEIGHTS)
         batch_size = batch_size or 32
-        if isinstance(x, np.ndarray) and not kwargs.get("validation_split"):
-            x, y = pipeline.stream(x, batch_size, kwargs.get("shuffle", True)), None
+        if not kwargs.get("validation_split"):
+            y = None if isinstance(x, np.ndarray) else y
+            x = pipeline.stream(x, batch_size, kwargs.get("shuffle", True))
         held_out = pipeline.stream(held_out, kwargs.get("validation_batch_size") or batch_size)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # Keras warns of its own default, True
             if devices.count_workers(self.distribute_strategy) > 1:
                 # Keras 3.15 averages the workers' first batches, which fails for bytes and tuples.
-                x = _as_float(x)
-                held_out = None if held_out is None else _as_float(held_out)
+                x = pipeline.as_float(x)
+                held_out = None if held_out is None else pipeline.as_float(held_out)
         kwargs["validation_data"] = held_out
         callbacks = with_epoch_follower(callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
@@ -247,7 +251,7 @@ class TwoPhaseTrainer(keras.Model):
         return self._results()
 
     def _images(self, data):
-        return self.preprocessor(_take_images(data))
+        return self.preprocessor(pipeline.take_images(data))
 
     def objectives(self, x: Any, training: bool) -> Objectives:
         """The losses of a batch in [-1, 1]."""
@@ -286,15 +290,3 @@ class TwoPhaseTrainer(keras.Model):
         the epoch.
         """
         return getattr(self, "_means", [])
-
-
-def _take_images(data):
-    """The images of a batch; labels are ignored."""
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if sample_weight is not None:
-        raise ValueError(_NO_WEIGHTS)
-    return x
-
-
-def _as_float(dataset):
-    return dataset.map(lambda *data: tf.cast(_take_images(data), "float32"))

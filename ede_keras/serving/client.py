@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from ede_keras.data.images.conversion import make_decodable
 from ede_keras.errors import InputError
 from ede_keras.serving.transports import OUTPUT_DTYPES, GrpcTransport, RestTransport, Unavailable
 
@@ -80,7 +81,8 @@ class ScoringClient:
         Args:
             images: Array `(n, height, width, channels)` of any numeric dtype with pixels from 0
                 to 255, as for `model.predict`. Or a sequence of image files, each given by its
-                path or by its content as `bytes`; the server decodes and resizes them.
+                path or by its content as `bytes`; the server decodes and resizes them. Files
+                that are no PNG or JPEG, or that their EXIF data turn, are converted to PNG first.
             threshold: Threshold to use instead of the model's own. Only for arrays.
 
         Returns:
@@ -160,7 +162,8 @@ def build_request(
         `(signature_name, inputs)`; `inputs` maps each input of the signature to an array.
 
     Raises:
-        InputError: The array has a wrong shape or dtype, or a threshold was given for files.
+        InputError: The array has a wrong shape or dtype, a threshold was given for files, or a
+            file cannot be read.
     """
     if not isinstance(images, np.ndarray):
         if threshold is not None:
@@ -168,7 +171,7 @@ def build_request(
                 "`threshold` works with arrays of pixels only; leave it out for image files. "
                 f"Received: threshold={threshold}"
             )
-        contents = [i if isinstance(i, bytes) else Path(i).read_bytes() for i in images]
+        contents = [_read_content(image) for image in images]
         return "serving_bytes", {"image_bytes": np.array(contents, object)}
     if images.ndim != 4 or images.dtype.kind not in "uif":
         raise InputError(
@@ -179,3 +182,14 @@ def build_request(
     if threshold is None:
         return "serving_default", inputs
     return "serving_threshold", inputs | {"threshold": np.full(len(images), threshold, "float32")}
+
+
+def _read_content(image: str | Path | bytes) -> bytes:
+    """The content of an image file as the server decodes it."""
+    content = image if isinstance(image, bytes) else Path(image).read_bytes()
+    try:
+        return make_decodable(content)
+    except (ValueError, OSError, SyntaxError) as error:
+        if isinstance(image, bytes):  # the server says what it expects
+            return content
+        raise InputError(f"Every image must be complete. Received: {image} ({error})") from error

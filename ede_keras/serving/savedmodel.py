@@ -11,17 +11,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras.data.images.decoding import decode_image
+from ede_keras.data.images.decoding import MAX_VALUE, decode_image
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving import edge_formats, savedmodel_check
 from ede_keras.serving.savedmodel_check import build_requests
 from ede_keras.serving.server_files import BATCH_SIZES
 from ede_keras.serving.warmup import write_warmup
-from ede_keras.utils.files import StrPath
+from ede_keras.utils.files import StrPath, write_json
 
 # Limit on the images of one warm-up request.
 MAX_WARMUP_BYTES = 2**25
+# In the folder `assets.extra` of a version: how the pixels of files are scaled.
+DECODING = "decoding.json"
 
 # Each signature's function and the specs of its inputs.
 Endpoints = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
@@ -34,6 +36,7 @@ def export_savedmodel(
     description: str | None = None,
     formats: Iterable[str] = (),
     verbose: int = 0,
+    max_value: int = MAX_VALUE,
 ) -> Path:
     """Exports a calibrated model to `output_dir/<version>/`, completely or not at all.
 
@@ -59,6 +62,8 @@ def export_savedmodel(
             `serving_default`, and are checked too, each with its own runtime. Each needs the
             extra with its name. Defaults to none.
         verbose: 1 shows a progress bar. Defaults to 0.
+        max_value: The value of white in PNG files of 16 bits that `serving_bytes` gets, as in the
+            data set of the training (`Dataset.max_value`). Defaults to 65535.
 
     Returns:
         The folder of the version.
@@ -85,10 +90,12 @@ def export_savedmodel(
     progress = keras.utils.Progbar(2, verbose=verbose, unit_name="step")  # write, check
     progress.update(0)
     try:
-        write_savedmodel(model, temporary, formats)
+        write_savedmodel(model, temporary, formats, max_value)
         progress.add(1)
         if description is not None:
-            (temporary / "MODEL.md").write_text(description)
+            (temporary / "MODEL.md").write_text(
+                description, encoding="utf-8", errors="backslashreplace"
+            )
         savedmodel_check.run(temporary, predict_expected(model))
         progress.add(1)
         for folder, _, files in os.walk(temporary):
@@ -116,11 +123,12 @@ def _check_version(final: Path) -> None:
         )
 
 
-def build_endpoints(model: AnomalyDetector) -> Endpoints:
+def build_endpoints(model: AnomalyDetector, max_value: int = MAX_VALUE) -> Endpoints:
     """Builds the functions of the signatures.
 
     Args:
         model: As in `export_savedmodel`.
+        max_value: As in `export_savedmodel`.
 
     Returns:
         A dict from the name of each signature to `(function, input_specs)`. The function returns
@@ -150,9 +158,11 @@ def build_endpoints(model: AnomalyDetector) -> Endpoints:
 
     def serve_bytes(image_bytes):
         decoded = tf.TensorSpec(shape, tf.float32)
-        return serve(
-            tf.map_fn(lambda e: decode_image(e, shape), image_bytes, fn_output_signature=decoded)
-        )
+
+        def decode(encoded):
+            return decode_image(encoded, shape, max_value)
+
+        return serve(tf.map_fn(decode, image_bytes, fn_output_signature=decoded))
 
     def serve_threshold(images, threshold):
         score = serve(images)["score"]
@@ -173,23 +183,31 @@ def build_endpoints(model: AnomalyDetector) -> Endpoints:
     }
 
 
-def write_savedmodel(model: AnomalyDetector, path: Path, formats: Iterable[str] = ()) -> None:
+def write_savedmodel(
+    model: AnomalyDetector,
+    path: Path,
+    formats: Iterable[str] = (),
+    max_value: int = MAX_VALUE,
+) -> None:
     """Writes the SavedModel, its warm-up requests and the files of other formats.
 
     Args:
         model: As in `export_savedmodel`.
         path: An empty folder.
         formats: As in `export_savedmodel`.
+        max_value: As in `export_savedmodel`.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
-    endpoints = build_endpoints(model)
+    endpoints = build_endpoints(model, max_value)
     for name, (function, signature) in endpoints.items():
         endpoint = tf.function(function, input_signature=signature, jit_compile=False)
         archive.add_endpoint(name, endpoint)
     archive.write_out(str(path), verbose=False)
     extra = path / "assets.extra"
     extra.mkdir()
+    # For programs that decode files themselves, as `ede_keras.beam` does.
+    write_json(extra / DECODING, {"max_value": max_value})
     sizes = warmup_sizes(model.image_shape)
     requests = [r for n in sizes for r in build_requests(model.image_shape, n).items()]
     write_warmup(extra / "tf_serving_warmup_requests", requests)

@@ -55,6 +55,6 @@ def write_server_files(output_dir: StrPath) -> list[Path]:
     for name, text in {"models.config": _MODELS, "batching.txt": _BATCHING}.items():
         if not (output_dir / name).exists():
             with atomic_path(output_dir / name) as temporary:
-                temporary.write_text(text.format(**values))
+                temporary.write_text(text.format(**values), encoding="utf-8")
             written.append(output_dir / name)
     return written

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -70,14 +71,24 @@ def reading(path: StrPath, remedy: str) -> Iterator[None]:
 
 
 def write_json(path: StrPath, content: Mapping[str, object]) -> None:
-    """Writes a dict as indented JSON, atomically."""
+    """Writes a dict as indented JSON, atomically; NaN and infinity become null."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _without_nan(value: object) -> object:
+    """The content with None for numbers that JSON does not have: NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: StrPath) -> dict[str, Any]:
     """Reads a dict from a JSON file."""
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_csv(path: StrPath, columns: Mapping[str, Iterable[object]]) -> None:

@@ -2,9 +2,14 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+from ede_keras.utils.validation import warn_of_range
+
+NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1. Leave them out."
 
 
 def make_train_dataset(
@@ -68,7 +73,7 @@ def make_ordered_dataset(
 
 
 def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
-    """Turns an array into a dataset of batches, and returns anything else unchanged.
+    """Turns an array into a dataset of batches, and lets a dataset check its first batch.
 
     Keras would copy the array, and would use tf.data's autotuning (see `read_ahead`).
 
@@ -78,14 +83,39 @@ def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
         shuffle: Whether to take the images in another random order in each epoch.
 
     Returns:
-        `tf.data.Dataset` for an array, else `images`.
+        `tf.data.Dataset` for an array or a dataset, which warns if the pixels of its first batch
+        are not in 0 to 255; else `images`.
     """
+    if isinstance(images, tf.data.Dataset):
+        return _watch(images)
     if not isinstance(images, np.ndarray):
         return images
     if not shuffle:
         return make_ordered_dataset(images, batch_size)
     n = len(images)
     return _read(tf.data.Dataset.range(n).shuffle(n).batch(batch_size), images)
+
+
+def _watch(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same elements; the first batch is checked as an array would be."""
+
+    def warn(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+        warn_of_range(float(lowest), float(highest))
+        return lowest
+
+    def check(number: tf.Tensor, element: Any) -> Any:
+        first = tf.nest.flatten(element)[0]
+
+        def check_first() -> tf.Tensor:
+            pixels = tf.cast(first, tf.float32)
+            bounds = tf.reduce_min(pixels), tf.reduce_max(pixels)
+            return tf.numpy_function(warn, bounds, tf.float32, stateful=True)
+
+        done = tf.cond(number == 0, check_first, lambda: 0.0)
+        with tf.control_dependencies([done]):
+            return tf.nest.map_structure(tf.identity, element)
+
+    return dataset.enumerate().map(check)
 
 
 def _read(positions: tf.data.Dataset, images: np.ndarray) -> tf.data.Dataset:
@@ -114,3 +144,20 @@ def read_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(2).with_options(options)
+
+
+def take_images(data: Any) -> Any:
+    """The images of a batch or of Keras' `validation_data`; labels are ignored.
+
+    Raises:
+        ValueError: There are sample weights.
+    """
+    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if sample_weight is not None:
+        raise ValueError(NO_WEIGHTS)
+    return x
+
+
+def as_float(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The images of a dataset as float32, without labels."""
+    return dataset.map(lambda *data: tf.cast(take_images(data), "float32"))

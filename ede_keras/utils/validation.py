@@ -43,12 +43,18 @@ def check_range(argument: str, fits: bool, value: object, expected: str) -> None
         raise InputError(f"`{argument}` must be {expected}. Received: {argument}={value}")
 
 
-def check_precision() -> None:
-    """Checks that Keras's precision policy is float32.
+def check_keras_settings() -> None:
+    """Checks that Keras's precision policy is float32, and its image format channels_last.
 
     Raises:
-        InputError: Another policy is set, such as mixed_float16.
+        InputError: Another policy is set, such as mixed_float16, or channels_first.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise InputError(
+            "Images must be (height, width, channels): call "
+            "keras.config.set_image_data_format('channels_last') before you build the model. "
+            f"Received: image_data_format={keras.config.image_data_format()!r}"
+        )
     policy = keras.config.dtype_policy()
     if policy.name != "float32":
         raise InputError(
@@ -59,22 +65,28 @@ def check_precision() -> None:
 
 
 def check_images(images: object, image_shape: Sequence[int | None]) -> None:
-    """Checks that a model can take these images; warns if they seem to be scaled to [0, 1].
+    """Checks that a model can take these images; warns if their pixels are not in 0 to 255.
 
-    Of arrays and tensors, shape and pixels are checked. Of a `tf.data.Dataset` only the shape of
-    its elements is checked, because reading the pixels would cost a pass over the data.
+    Of arrays and tensors, shape and pixels are checked; of a `tf.data.Dataset` the shape. The
+    pixels of its first batch are checked when it is read (see `pipeline.stream`).
 
     Args:
         images: Array or tensor `(n, *image_shape)` of any numeric dtype, 0 to 255; or a
-            `tf.data.Dataset` of such batches, or of tuples that start with such a batch. Other
-            types are not checked.
+            `tf.data.Dataset` of such batches, or of tuples that start with such a batch. Objects
+            of Keras are not checked.
         image_shape: `(height, width, channels)` that the model was built for. None matches any
             size.
 
     Raises:
-        InputError: The shape is wrong, there is no image, or the pixels are not numbers or not
-            finite.
+        InputError: The shape is wrong, there is no image, the pixels are not numbers or not
+            finite, or the images are in a list.
     """
+    if isinstance(images, list | tuple):
+        raise InputError(
+            f"Expected an array of images {_format_shape([None, *image_shape])}: stack them by "
+            "np.stack(images), once they are of one size. "
+            f"Received: a {type(images).__name__} of {len(images)}"
+        )
     if isinstance(images, tf.data.Dataset):
         spec = images.element_spec
         spec = spec[0] if isinstance(spec, tuple) else spec
@@ -117,9 +129,27 @@ def _check_pixels(images: np.ndarray) -> None:
                 "Expected finite pixels. Remove or repair the images with NaN or infinite pixels. "
                 f"Received: {broken} of {len(images)} images with NaN or infinite pixels"
             )
-    if images.max() <= 1:
-        warnings.warn(
-            "The images' highest pixel is at most 1. The model expects raw pixels from 0 to 255 "
-            "and scales them itself: multiply images in [0, 1] by 255.",
-            stacklevel=4,
+    warn_of_range(images.min(), images.max())
+
+
+def warn_of_range(lowest: float, highest: float) -> None:
+    """Warns if the pixels of some images are not raw pixels in 0 to 255.
+
+    Args:
+        lowest: Their lowest pixel.
+        highest: Their highest pixel.
+    """
+    expects = "The model expects raw pixels from 0 to 255 and scales them itself"
+    if lowest < 0:
+        remedy = "turn images in [-1, 1] into (images + 1) * 127.5"
+        said = f"The images' lowest pixel is {lowest:.6g}. {expects}: {remedy}."
+    elif highest <= 1:
+        said = (
+            f"The images' highest pixel is at most 1. {expects}: multiply images in [0, 1] by 255."
         )
+    elif highest > 255:
+        remedy = "multiply images of 12 bits by 255 / 4095, of 16 bits by 255 / 65535"
+        said = f"The images' highest pixel is {highest:.6g}. {expects}: {remedy}."
+    else:
+        return
+    warnings.warn(said, stacklevel=5)

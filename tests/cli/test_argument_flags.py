@@ -33,9 +33,9 @@ def test_flags_reach_the_run(run_command, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--image_size=20", "`image_size` must be a multiple of 8"),
-        ("--learning_rate=0", "`learning_rate` must be above 0"),
-        ("--contamination=1", "`contamination` must be at least 0, below 1"),
+        ("--image_size=20", "--image_size must be a multiple of 8"),
+        ("--learning_rate=0", "--learning_rate must be above 0"),
+        ("--contamination=1", "--contamination must be at least 0, below 1"),
         ("--pretext=rotations_shifts_and_colours", "needs images of 3 channels. Received: 1"),
     ],
 )

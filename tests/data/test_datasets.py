@@ -55,13 +55,12 @@ def test_npz_by_path(tmp_path):
     assert resolve_normal(dataset, "-1") == -1
 
 
-def test_what_may_not_be_read_is_no_damage_and_not_left_out(run_python, bound, tmp_path):
+def test_what_may_not_be_read_is_no_damage(run_python, bound, tmp_path):
     write_idx(tmp_path)
     write_cifar_binary(tmp_path)
     write_coil(tmp_path)
     locked = {
         write_folder(tmp_path / "listed", "classes", n=1): "listed/pear",
-        write_folder(tmp_path / "decoded", "classes", n=1): "decoded/pear/000.png",
         write_npz(tmp_path / "a.npz"): "a.npz",
         "mnist": "t10k-labels-idx1-ubyte.gz",
         "cifar10": "cifar-10-batches-bin/test_batch.bin",
@@ -82,6 +81,18 @@ def test_what_may_not_be_read_is_no_damage_and_not_left_out(run_python, bound, t
         assert "ownload" not in line
         assert "complete" not in line
         assert "must be an .npz" not in line
+
+
+def test_a_file_that_may_not_be_read_is_left_out(run_python, bound, tmp_path):
+    folder = write_folder(tmp_path / "parts", "classes", n=2)
+    (folder / "pear/000.png").chmod(0)
+    code = (
+        "import sys; from ede_keras.data.datasets import load_dataset\n"
+        "print(load_dataset(sys.argv[1]).summary.left_out)"
+    )
+    done = run_python("-c", code, folder, before=bound)
+    assert "{'pear/000.png': 'no permission to read it'}" in done.stdout
+    assert "no permission to read it: pear/000.png" in done.stderr
 
 
 def test_built_in_name_goes_before_a_folder(tmp_path, monkeypatch):

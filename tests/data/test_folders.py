@@ -58,25 +58,49 @@ def test_anomalies_in_train_keep_their_label(tmp_path):
     assert layout.train == {"train/Good/a.png": 0, "train/bad/b.png": 1}
 
 
-def test_plain_folder_with_subfolders_is_all_normal(tmp_path):
-    layout = find_layout(touch(tmp_path, "a.png", "more/b.JPG", "more/notes.txt"))
-    assert layout.train == {"a.png": 0, "more/b.JPG": 0}
+@pytest.mark.parametrize("below", ["more", "bad"])
+def test_images_beside_subfolders_are_normal_only_by_the_users_word(tmp_path, below):
+    touch(tmp_path, "a.png", f"{below}/b.JPG", "notes.txt")
+    with pytest.raises(InputError, match=f"--layout=normals.*Received: a.png beside {below}/"):
+        find_layout(tmp_path)
+    layout = find_layout(tmp_path, "normals")
+    assert layout.train == {"a.png": 0, f"{below}/b.JPG": 0}
     assert layout.test == {}
     assert layout.class_names == {0: "good"}
     assert layout.default_protocol == "split80"
+    assert layout.left_out == {"notes.txt": "no image that is read (.txt)"}
 
 
 def test_one_subfolder_is_all_normal(tmp_path):
-    layout = find_layout(touch(tmp_path, "bolts/a.png", "bolts/x/b.png", ".cache/c.png"))
-    assert layout.train == {"bolts/a.png": 0, "bolts/x/b.png": 0}
+    layout = find_layout(touch(tmp_path, "bolts/x/a.png", "bolts/y/b.png", ".cache/c.png"))
+    assert layout.train == {"bolts/x/a.png": 0, "bolts/y/b.png": 0}
     assert layout.class_names == {0: "bolts"}
+    assert layout.notes == ("2 images in nested subfolders belong to their class",)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("good/a.png", "good/bad/b.png"),
+        ("good/a.png", "good/scratch/b.png"),
+        ("good/ok/a.png", "good/NG_2/b.png"),
+        ("apple/a.png", "pear/b.png", "pear/defective/c.png"),
+        ("apple/x/a.png", "pear/masks/b.png"),
+        ("train/good/a.png", "train/good/rejects/b.png", "test/bad/c.png"),
+        ("train/good/a.png", "test/bad/c.png", "test/good/d.png", "test/good/fail/e.png"),
+    ],
+)
+def test_what_lies_below_a_class_is_not_taken_for_it(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(InputError, match="cannot tell what its subfolder holds"):
+        find_layout(tmp_path)
 
 
 def test_class_folders(tmp_path):
-    touch(tmp_path, "pear/b.png", "apple/a.png", "apple/x/c.png", "empty/readme.txt")
+    touch(tmp_path, "pear/b.png", "apple/z/a.png", "apple/x/c.png", "empty/readme.txt")
     layout = find_layout(tmp_path)
     assert layout.class_names == {0: "apple", 1: "pear"}
-    assert layout.train == {"apple/a.png": 0, "apple/x/c.png": 0, "pear/b.png": 1}
+    assert layout.train == {"apple/x/c.png": 0, "apple/z/a.png": 0, "pear/b.png": 1}
     assert layout.test == {}
     assert layout.default_protocol == "split80"
 
@@ -89,7 +113,7 @@ def test_class_named_train(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], r"must hold images \(.png .jpg .jpeg .bmp .gif .tif .tiff .webp\).*Received: none"),
+        ([], r"must hold images \(.png .*.jpg .jpeg .*.bmp .*.tif .*.webp .*\).*Received: none"),
         (["a.txt", ".hidden.png"], "must hold images"),
         (["train/x.txt", "test/good/a.png"], "train must hold normal .*Received: no images"),
         (["train/a/a.png", "train/b/b.png", "test/a/c.png"], r"Received: \['a', 'b'\]"),
@@ -147,16 +171,17 @@ def test_folder_in_the_shape_of_a_model(tmp_path):
 def test_a_damaged_image_is_left_out_or_refused(tmp_path):
     folder = write_folder(tmp_path, "mvtec", n=2)
     (folder / "test/hole/001.png").write_bytes(b"oops")
-    with pytest.raises(InputError, match="1 damaged, test/hole/001.png"):
+    reason = "no image, by its content"
+    with pytest.raises(InputError, match=f"1 file, {reason}: test/hole/001.png"):
         load_dataset(str(folder), strict=True)
-    with pytest.warns(UserWarning, match="1 images in .* left out: test/hole/001.png"):
+    with pytest.warns(UserWarning, match=f"Left out of .*: 1 file, {reason}: test/hole/001.png"):
         dataset = load_dataset(str(folder))
-    assert dataset.damaged == ("test/hole/001.png",)
+    assert dataset.summary.left_out == {"test/hole/001.png": reason}
     assert len(dataset.x_test) == len(dataset.y_test) == len(dataset.paths_test) == 5
     assert "test/hole/001.png" not in dataset.paths_test
     for path in folder.rglob("*.png"):
         path.write_bytes(b"oops")
-    with pytest.raises(InputError, match="8 damaged"):
+    with pytest.raises(InputError, match=f"8 files, {reason}"):
         load_dataset(str(folder))
 
 
@@ -172,6 +197,6 @@ def test_a_layout_by_name(tmp_path):
     with pytest.raises(InputError, match="must have train/ and test/"):
         find_layout(tmp_path / "test", "split")
     touch(tmp_path, "a.png")
-    with pytest.raises(InputError, match="for layout 'classes'. Received: a.png"):
+    with pytest.raises(InputError, match="for layout 'classes'.*Received: a.png"):
         find_layout(tmp_path, "classes")
     assert load_dataset(str(tmp_path / "test"), layout="normals").layout == "normals"

@@ -11,9 +11,9 @@ from makers import make_images, write_folder, write_image
 from PIL import Image, ImageOps
 
 from ede_keras.data.datasets import load_dataset
-from ede_keras.data.images import exif
 from ede_keras.data.images.decoding import decode_image
 from ede_keras.data.images.files import find_size, list_images, load_images
+from ede_keras.data.images.inspection import inspect_image
 from ede_keras.errors import InputError
 
 # The smallest GIF: one white pixel, with the palette (255, 255, 255), (0, 0, 0).
@@ -95,14 +95,14 @@ def test_the_size_of_the_first_image_is_that_of_all(tmp_path):
     dataset = load_dataset(str(tmp_path), image_shape=(None, None, 1))
     assert dataset.x_train.shape == (2, 30, 20, 1)
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"complete PNG.*a\.jpg"):
+    with pytest.raises(InputError, match=r"complete image file.*a\.jpg \(no image, by its content"):
         find_size(tmp_path / "a.jpg")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Image appears to be a malformed")
 def test_orientation_of_damaged_headers():
     def read(content):
-        return exif.read_orientation(io.BytesIO(content))
+        return inspect_image(content).orientation
 
     tags = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
     segment = b"\xff\xe1" + (len(tags) + 2).to_bytes(2) + tags
@@ -128,20 +128,31 @@ def test_orientation_of_a_long_header():
     tags[0x0112] = 8
     content = io.BytesIO()
     Image.fromarray(COLOUR).save(content, "JPEG", exif=tags, icc_profile=bytes(600_000))
-    assert exif.read_orientation(content) == 8
+    assert inspect_image(content.getvalue()).orientation == 8
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_only_the_exif_data_of_a_jpeg_turn_it(kind):
-    """Not its XMP data, and not the EXIF data of a PNG."""
+def test_xmp_data_do_not_turn_a_jpeg():
+    content = io.BytesIO()
+    Image.fromarray(COLOUR).save(content, "JPEG", xmp=b'<x tiff:Orientation="6"/>')
+    assert inspect_image(content.getvalue()).orientation == 1
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("kind", ["png", "webp", "tiff"])
+def test_exif_data_turn_other_formats(tmp_path, kind, place):
     tags = Image.Exif()
     tags[0x0112] = 6
-    content = io.BytesIO()
-    xmp = b'<x tiff:Orientation="6"/>'
-    Image.fromarray(COLOUR).save(
-        content, kind, **({"xmp": xmp} if kind == "JPEG" else {"exif": tags})
-    )
-    assert exif.read_orientation(content) == 1
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(COLOUR).save(path, exif=tags, lossless=True)
+    if kind == "png" and place == "after":  # the chunk after the pixels
+        content = path.read_bytes()
+        begin = content.index(b"eXIf") - 4
+        end = begin + 12 + int.from_bytes(content[begin : begin + 4])
+        chunk, rest = content[begin:end], content[:begin] + content[end:]
+        path.write_bytes(rest[:-12] + chunk + rest[-12:])
+    found, damaged = load_images([path], (6, 8, 3))
+    assert not damaged.any() and find_size(path) == (6, 8)
+    np.testing.assert_array_equal(found[0], np.rot90(COLOUR, -1))
 
 
 @pytest.mark.parametrize(
@@ -201,14 +212,15 @@ def test_a_thousand_mutated_images(tmp_path):
     with warnings.catch_warnings(record=True) as warned:  # Pillow also warns about damaged tags
         warnings.simplefilter("always")
         dataset = load_dataset(str(folder))
-    assert any("damaged and left out" in str(warning.message) for warning in warned)
-    assert len(dataset.x_train) + len(dataset.damaged) == 20 + 6 * 170
-    assert len(dataset.damaged) > 300
+    assert any("Left out of" in str(warning.message) for warning in warned)
+    assert len(dataset.x_train) == dataset.summary.n_used
+    assert dataset.summary.n_seen == 20 + 6 * 170
+    assert len(dataset.summary.left_out) > 300
     is_whole = np.char.isnumeric(np.char.replace(dataset.paths_train, ".png", ""))
     np.testing.assert_array_equal(dataset.x_train[is_whole], whole)
     for path in folder.glob("*.tiff"):
         path.unlink()
-    with pytest.raises(InputError, match="must be a complete image"):
+    with pytest.raises(InputError, match="must be an image that can be read"):
         load_dataset(str(folder), strict=True)
 
 

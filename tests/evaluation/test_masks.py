@@ -1,14 +1,12 @@
-"""Masks of a folder, and metrics of anomaly maps compared with slow loops."""
+"""Metrics of anomaly maps compared with slow loops."""
 
 import itertools
 
 import numpy as np
 import pytest
-from makers import write_image
 
+from ede_keras.data.mask_files import SIZE
 from ede_keras.evaluation import masks
-
-SIZE = masks.SIZE
 
 
 def regions_of(mask):
@@ -76,24 +74,3 @@ def test_maps_are_resized_to_the_masks():
     maps = np.zeros((1, 2, 2), "float32")
     maps[0, 0, 0] = 1
     assert masks.compare_maps(maps, truth)["pixel_auroc"] > 0.99
-
-
-def test_masks_of_a_folder(tmp_path):
-    mask = np.zeros((64, 64, 1), np.uint8)
-    mask[:32] = 255
-    for name in ("crack/000_mask.png", "hole/001.png"):
-        (tmp_path / "ground_truth" / name).parent.mkdir(parents=True)
-        write_image(tmp_path / "ground_truth" / name, mask)
-    files = ["test/good/000.png", "test/crack/000.png", "test/crack/001.png", "test/hole/001.png"]
-    drawn, known = masks.load_masks(tmp_path, files, np.array([0, 1, 1, 1]))
-    np.testing.assert_array_equal(known, [True, True, False, True])
-    assert drawn.shape == (3, SIZE, SIZE) and not drawn[0].any()
-    for found in drawn[1:]:
-        assert found[: SIZE // 2].all() and not found[SIZE // 2 :].any()
-    (tmp_path / "ground_truth/crack/000_mask.png").write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="Skipped 1 damaged masks, such as .*000_mask.png"):
-        drawn, known = masks.load_masks(tmp_path, files, np.array([0, 1, 1, 1]))
-    np.testing.assert_array_equal(known, [True, False, False, True])
-    assert len(drawn) == 2
-    assert masks.load_masks(tmp_path, files[:1], np.array([0])) is None
-    assert masks.find_mask(tmp_path, "train/crack/000.png") is None

@@ -209,7 +209,10 @@ def test_evaluate_needs_either_a_run_or_a_server(run_command):
         done = run_command("evaluate.py", *flags, check=False)
         assert done.returncode == 1 and "either --run_dir" in done.stderr
         assert "or --server" in done.stderr
-    for flag, message in [("--dataset=digits", "--dataset=FOLDER"), ("--omega1=1", "--omega1")]:
+    for flag, message in [
+        ("--dataset=digits", "existing folder of images"),
+        ("--omega1=1", "--omega1"),
+    ]:
         flags = ["--server=localhost:1", "--dataset=tests", flag]
         done = run_command("evaluate.py", *flags, check=False)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr

@@ -1,7 +1,10 @@
+import re
+import warnings
 from itertools import chain
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ede_keras.utils.pipeline import make_ordered_dataset, make_train_dataset, stream
 
@@ -55,7 +58,25 @@ def test_streamed_arrays():
     orders = [[int(i) for batch in shuffled for i in batch.numpy().ravel()] for _ in range(3)]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert len({tuple(order) for order in orders}) > 1
-    assert stream(shuffled, 4) is shuffled
+
+
+def test_the_first_batch_of_a_dataset_is_checked():
+    """And its elements stay what they are, in the same order."""
+    pixels = np.arange(10, dtype=np.uint16).reshape(10, 1, 1, 1)
+    for low, high, said in ((0, 255, None), (0, 256, "is 256.*255"), (-1, 5, "is -1"), (0, 1, "1")):
+        batch = np.linspace(low, high, 4, dtype="float32").reshape(4, 1, 1, 1)
+        made = tf.data.Dataset.from_tensors((batch, pixels[:4])).repeat(3)
+        watched = stream(made, 4)
+        assert int(watched.cardinality()) == 3 and watched.element_spec == made.element_spec
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = list(watched)
+        for images, labels in found:
+            np.testing.assert_array_equal(images, batch)
+            np.testing.assert_array_equal(labels, pixels[:4])
+        messages = [str(warning.message) for warning in caught]
+        assert len(messages) == (said is not None)
+        assert said is None or re.search(said, messages[0])
 
 
 def test_no_iterator_is_autotuned():

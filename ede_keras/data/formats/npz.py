@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 
 from ede_keras.data.formats import Arrays
+from ede_keras.data.images.files import WHITES, choose_white
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
@@ -12,19 +13,28 @@ NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz(path: StrPath, need_labels: bool = True) -> Arrays:
+    """The arrays of `read_scaled_npz`, which finds the value of white by itself."""
+    return read_scaled_npz(path, need_labels)[0]
+
+
+def read_scaled_npz(
+    path: StrPath, need_labels: bool = True, max_value: int | None = None
+) -> tuple[Arrays, int | None]:
     """Reads an `.npz` file with the arrays x_train, y_train, x_test and y_test.
 
     Images have shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), and labels (n,) or (n, 1). The range
     of the pixels is detected in x_train (in x_test if x_train is empty) and applies to both. Bool
-    and floats up to 1 are multiplied by 255, 16-bit integers above 255 are divided by 257, and
-    uint8 is not changed.
+    and floats up to 1 are multiplied by 255, numbers up to 255 are not changed, and of higher
+    integers the least of 1023, 4095, 16383 and 65535 that no pixel of both exceeds is white.
 
     Args:
         path: The file. Pickled objects in it are refused.
         need_labels: Whether all four arrays are required. If False, x_train or x_test is enough.
+        max_value: The value of white in integers of more than 8 bits and in floats above 1.
 
     Returns:
-        The four `formats.Arrays`. Missing ones are empty.
+        `(arrays, white)`: the four `formats.Arrays`, of which missing ones are empty; and the
+        value of white as stored, None for uint8.
 
     Raises:
         InputError: Not such a file, or damaged.
@@ -50,8 +60,9 @@ def read_npz(path: StrPath, need_labels: bool = True) -> Arrays:
         )
     if not len(x_train) + len(x_test):
         raise InputError(f"{path} must hold at least one image. Received: 0 images")
-    white = _find_white(path, x_train if len(x_train) else x_test)
-    return _to_255(path, x_train, white), y_train, _to_255(path, x_test, white), y_test
+    white = _find_white(path, x_train, x_test, max_value)
+    scaled = _to_255(x_train, white), y_train, _to_255(x_test, white), y_test
+    return scaled, None if x_train.dtype == np.uint8 else white
 
 
 def _load_npz(path: StrPath, need_labels: bool) -> dict[str, np.ndarray]:
@@ -110,30 +121,39 @@ def _check_labels(path: StrPath, key: str, y: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _find_white(path: StrPath, x: np.ndarray) -> int:
-    """Finds the value of a white pixel: 1, 255 or 65535."""
-    high = x.max()
-    if x.dtype == bool or (x.dtype.kind == "f" and high <= 1.001):  # allows rounding errors
-        return 1
-    if high <= 255:
-        return 255
-    if x.dtype.kind in "ui" and high <= 65535:
-        return 65535
-    raise InputError(
-        f"{path}: images must be in 0-1, in 0-255, or 16-bit integers. "
-        f"Received: dtype {x.dtype} with maximum {high}"
-    )
-
-
-def _to_255(path: StrPath, x: np.ndarray, white: int) -> np.ndarray:
-    if x.size and (high := x.max()) > 1.001 * white:
+def _find_white(
+    path: StrPath, x_train: np.ndarray, x_test: np.ndarray, max_value: int | None
+) -> int:
+    """Finds the value of a white pixel: 1, `max_value` or one of `WHITES`."""
+    high, other = x_train.max(initial=0), x_test.max(initial=0)
+    high = high if len(x_train) else other
+    kind, highest = x_train.dtype.kind, max(high, other)
+    if kind == "b" or (kind == "f" and high <= 1.001):  # allows rounding errors
+        white = 1
+    elif max_value is not None and x_train.dtype != np.uint8:
+        return max_value
+    elif kind in "ui" and highest <= WHITES[-1]:
+        return choose_white(int(highest))
+    elif high <= 255:
+        white = 255
+    else:
+        raise InputError(
+            f"{path}: images must be in 0-1, in 0-255, or integers up to {WHITES[-1]}; or give "
+            f"--max_value, the value of white. Received: dtype {x_train.dtype} with maximum {high}"
+        )
+    if other > 1.001 * white:
         raise InputError(
             f"{path}: x_train and x_test must have the same range, here 0-{white}. "
-            f"Received: maximum {high}"
+            f"Received: maximum {other}"
         )
-    if x.dtype.kind != "f" and white < 65535:
-        x = x.astype(np.uint8, copy=False)
-        return x * np.uint8(255) if white == 1 else x
+    return white
+
+
+def _to_255(x: np.ndarray, white: int) -> np.ndarray:
+    if x.dtype == bool:
+        return x.astype(np.uint8) * np.uint8(255)
+    if x.dtype.kind in "ui" and white == 255:
+        return np.minimum(x, 255).astype(np.uint8)
     x = x.astype(np.float32)
     x *= 255 / white
     return np.minimum(x, 255, out=x)

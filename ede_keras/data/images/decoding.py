@@ -4,20 +4,23 @@ Training on a folder, scoring a folder and the exported model all use `decode_im
 therefore has the same pixels everywhere, and the same score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from ede_keras.errors import InputError
 
+MAX_VALUE = 65535  # of white in a PNG of 16 bits, unless a set says otherwise
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; the sum is 1, so a grey pixel keeps its value
 # Larger than photographs are. A file of a few bytes can claim a size that would fill the memory.
 MAX_PIXELS = 2**26
 _HEADER = 32  # bytes that hold the size, except in a JPEG, where it can be anywhere
 
 
-def decode_image(encoded: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
+def decode_image(
+    encoded: tf.Tensor, image_shape: Sequence[int], max_value: int = MAX_VALUE
+) -> tf.Tensor:
     """Decodes and resizes an image; works eagerly and within a graph.
 
     Resizing is bilinear with antialiasing and does not keep the aspect ratio. An alpha channel is
@@ -26,6 +29,7 @@ def decode_image(encoded: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
     Args:
         encoded: Scalar string tensor, the content of a PNG, JPEG, BMP or GIF file.
         image_shape: `(height, width, channels)` of the result, channels 1 or 3.
+        max_value: The value of white in a PNG of 16 bits; higher ones are white, too.
 
     Returns:
         float32 tensor of shape `image_shape`, whole numbers in 0-255.
@@ -37,11 +41,15 @@ def decode_image(encoded: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise InputError(f"image_shape must end in 1 or 3 channels. Received: {image_shape}")
-    return tf.ensure_shape(decode_to_size(encoded, (height, width), channels), image_shape)
+    image = decode_to_size(encoded, (height, width), channels, max_value)
+    return tf.ensure_shape(image, image_shape)
 
 
 def decode_to_size(
-    encoded: tf.Tensor, size: tf.Tensor | tuple[int, int], channels: int
+    encoded: tf.Tensor,
+    size: tf.Tensor | tuple[int, int],
+    channels: int,
+    max_value: int = MAX_VALUE,
 ) -> tf.Tensor:
     """Decodes and resizes an image as `decode_image` does, to a size that may be a tensor.
 
@@ -49,6 +57,7 @@ def decode_to_size(
         encoded: Scalar string tensor, the content of a PNG, JPEG, BMP or GIF file.
         size: Height and width, int32 of shape `(2,)`.
         channels: 1 or 3.
+        max_value: As in `decode_image`.
 
     Returns:
         float32 tensor `(*size, channels)`, whole numbers in 0-255.
@@ -56,8 +65,16 @@ def decode_to_size(
     Raises:
         tf.errors.InvalidArgumentError: `encoded` is not such an image.
     """
-    # Resized first, because a large image takes four times the memory as floats.
-    image = tf.image.resize(decode_pixels(encoded), size, antialias=True)
+
+    def resize(image: tf.Tensor) -> tf.Tensor:
+        # Resized first, because a large image takes four times the memory as floats.
+        return tf.image.resize(image, size, antialias=True)
+
+    def resize_deep() -> tf.Tensor:
+        image = resize(_with_size_checked(tf.io.decode_png, encoded, dtype=tf.uint16))
+        return tf.minimum(image * (255 / max_value), 255.0)
+
+    image = tf.cond(_is_deep(encoded), resize_deep, lambda: resize(decode_pixels(encoded)))
     # Grey images have 1 channel, or 2 with alpha. The number is known only when the graph runs.
     is_grey = tf.shape(image)[-1] < 3
     image = tf.gather(image, tf.where(is_grey, [0, 0, 0], [0, 1, 2]), axis=-1)
@@ -84,7 +101,10 @@ def decode_exact(encoded: bytes, name: str) -> np.ndarray:
     try:
         return tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
     except tf.errors.OpError as error:
-        raise unreadable_image(name) from error
+        raise InputError(
+            "Every image must be a complete PNG, JPEG, BMP or GIF file. Replace or remove this "
+            f"one. Received: {name}"
+        ) from error
 
 
 def decode_pixels(encoded: tf.Tensor) -> tf.Tensor:
@@ -99,6 +119,12 @@ def decode_pixels(encoded: tf.Tensor) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: Not such an image, or more than `MAX_PIXELS` pixels.
     """
+    image = _with_size_checked(tf.io.decode_image, encoded, expand_animations=False)
+    return tf.ensure_shape(image, (None, None, None))
+
+
+def _with_size_checked(decode: Callable, encoded: tf.Tensor, **arguments: object) -> tf.Tensor:
+    """Runs `decode` if the image has at most `MAX_PIXELS` pixels, by its header."""
     pixels = tf.reduce_prod(tf.cast(_read_size(encoded), "int64"))
     limit = tf.debugging.assert_less_equal(
         pixels,
@@ -106,8 +132,15 @@ def decode_pixels(encoded: tf.Tensor) -> tf.Tensor:
         f"Expected an image of at most {MAX_PIXELS} pixels",
     )
     with tf.control_dependencies([limit]):
-        image = tf.io.decode_image(encoded, expand_animations=False)
-    return tf.ensure_shape(image, (None, None, None))
+        return decode(encoded, **arguments)
+
+
+def _is_deep(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether this is a PNG with 16 bits per channel."""
+    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+    # Filled up, because a position beyond the end of a string is an error.
+    header = tf.strings.substr(encoded, 0, _HEADER) + b"\0" * _HEADER
+    return tf.logical_and(is_png, tf.strings.substr(header, 24, 1) == b"\x10")
 
 
 def _read_size(encoded: tf.Tensor) -> tf.Tensor:
@@ -138,19 +171,4 @@ def _read_size(encoded: tf.Tensor) -> tf.Tensor:
             (starts_with(b"BM"), lambda: read_at(18, tf.int32, True)),
         ],
         default=fail,
-    )
-
-
-def unreadable_image(name: object) -> InputError:
-    """Creates the error for an image that cannot be decoded.
-
-    Args:
-        name: Name or path of the image.
-
-    Returns:
-        The error, to be raised by the caller.
-    """
-    return InputError(
-        "Every image must be a complete PNG, JPEG, BMP or GIF file. Replace or remove this one. "
-        f"Received: {name}"
     )

@@ -1,10 +1,9 @@
-"""Reads image files, each decoded as by `decoding.decode_image`.
+"""Reads image files into arrays, each decoded as the exported model decodes it.
 
-Two steps are added that need the file itself: a JPEG is turned upright by its EXIF orientation,
-and Pillow reads TIFF and WebP.
+TensorFlow decodes PNG and JPEG. Other formats, and what TensorFlow would not show as it is (turned
+by its EXIF orientation, CMYK), Pillow converts to PNG first.
 """
 
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,49 +12,45 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ede_keras.data.images import decoding, exif, other_formats
+from ede_keras.data.images import decoding
+from ede_keras.data.images.conversion import convert_in_graph, make_decodable
+from ede_keras.data.images.inspection import ImageFacts, inspect_image
+from ede_keras.data.images.listing import list_files
 from ede_keras.errors import InputError
 from ede_keras.utils import pipeline, scratch
 from ede_keras.utils.files import StrPath
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", *other_formats.EXTENSIONS)
+# What white may be in files of 16 bits: cameras fill 8 to 16 of them.
+WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 _decode_to_size = tf.function(decoding.decode_to_size)
 
 
 def list_images(folder: StrPath) -> list[Path]:
-    """Lists all image files in a folder and its subfolders.
+    """Lists all image files in a folder and its subfolders, sorted; see `listing.list_files`."""
+    return [Path(folder, file) for file in list_files(folder).images]
 
-    Hidden files and folders are skipped, and links to folders are not followed.
 
-    Args:
-        folder: The folder.
+def inspect_images(paths: Sequence[StrPath]) -> list[ImageFacts]:
+    """What the headers of image files say, one by one; see `inspection.inspect_image`.
 
-    Returns:
-        The files that have one of `EXTENSIONS`, in upper or lower case, sorted by path.
-
-    Raises:
-        InputError: There is no permission to read a folder.
+    A file that may not be read has that problem.
     """
 
-    def fail(error: OSError) -> None:  # by default, os.walk skips such a folder
-        raise InputError(
-            "Every folder of images must be readable. Grant read permission for this one. "
-            f"Received: {error.filename} ({error.strerror})"
-        ) from error
+    def inspect(path: StrPath) -> ImageFacts:
+        try:
+            return inspect_image(path)
+        except PermissionError:
+            return ImageFacts("no permission to read it")
 
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
-    return sorted(found)
+    return [inspect(path) for path in paths]
 
 
 def load_images(
-    paths: Sequence[StrPath], image_shape: Sequence[int], verbose: int = 0
+    paths: Sequence[StrPath],
+    image_shape: Sequence[int],
+    verbose: int = 0,
+    max_value: int = decoding.MAX_VALUE,
+    facts: Sequence[ImageFacts] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decodes image files in parallel into one array on disk.
 
@@ -63,55 +58,101 @@ def load_images(
         paths: The n files.
         image_shape: `(height, width, channels)` of the result, channels 1 or 3.
         verbose: 1 shows a progress bar, 0 does not.
+        max_value: The value of white in PNG and TIFF files of 16 bits.
+        facts: What `inspect_images` returns for the files, if it is known already.
 
     Returns:
-        `(images, damaged)`. `images` is a uint8 array `(m, height, width, channels)` on disk (see
-        `scratch.store`), in the order of `paths`. `damaged` is a bool array `(n,)`, true for files
-        that cannot be decoded; `images` does not include them.
-
-    Raises:
-        InputError: There is no permission to read a file.
+        `(images, unread)`. `images` is a uint8 array `(m, height, width, channels)` on disk (see
+        `scratch.store`), in the order of `paths`. `unread` is a bool array `(n,)`, true for files
+        that have a problem or cannot be decoded; `images` does not include them.
     """
     *size, channels = image_shape
-    orientations = [_read_orientation(path) for path in paths]
-    sizes = [size[::-1] if exif.is_sideways(turn) else size for turn in orientations]
-    damaged = np.zeros(len(paths), bool)
+    facts = inspect_images(paths) if facts is None else facts
+    unread = np.array([bool(fact.problem) for fact in facts], bool)
+    readable = np.flatnonzero(~unread).tolist()
     decoded = _map_files(
-        paths, lambda content, size: decoding.decode_to_size(content, size, channels), sizes
+        [paths[i] for i in readable],
+        [facts[i] for i in readable],
+        lambda content: decoding.decode_to_size(content, tuple(size), channels, max_value),
     )
     progress = keras.utils.Progbar(len(paths), verbose=verbose, unit_name="image")
+    progress.add(int(unread.sum()))
 
     def generate_images() -> Iterator[np.ndarray]:
-        for i, image in enumerate(decoded):
-            damaged[i] = image is None
+        for i, image in zip(readable, decoded, strict=True):
+            unread[i] = image is None
             if image is not None:
-                yield exif.turn_upright(image, orientations[i])
+                yield image
             progress.add(1)
 
-    return scratch.store(generate_images(), image_shape, np.uint8), damaged
+    return scratch.store(generate_images(), image_shape, np.uint8), unread
 
 
-def decode_content(content: bytes, name: str, image_shape: Sequence[int]) -> np.ndarray:
+def find_highest(paths: Sequence[StrPath], facts: Sequence[ImageFacts]) -> int:
+    """The highest pixel in the files that have 16 bits; 0 if none has."""
+    deep = [i for i, fact in enumerate(facts) if fact.bits == 16 and not fact.problem]
+    found = _map_files(
+        [paths[i] for i in deep],
+        [facts[i] for i in deep],
+        lambda content: tf.reduce_max(tf.io.decode_png(content, dtype=tf.uint16)),
+    )
+    return max((int(value) for value in found if value is not None), default=0)
+
+
+def choose_white(highest: int) -> int:
+    """The value of white if the highest pixel of a set of 16 bits is `highest`.
+
+    Returns:
+        The least of 255, 1023, 4095, 16383 and 65535 that is not below it: of 8, 10, 12, 14 and
+        16 bits.
+    """
+    return next(white for white in WHITES if highest <= white)
+
+
+def decode_content(
+    content: bytes, image_shape: Sequence[int], max_value: int = decoding.MAX_VALUE
+) -> np.ndarray:
     """Decodes the content of an image file as `load_images` decodes the file.
 
     Args:
         content: The content of the file.
-        name: Name or path of the file. Its extension shows whether it is TIFF or WebP.
         image_shape: `(height, width, channels)` of the result, channels 1 or 3.
+        max_value: As in `load_images`.
 
     Returns:
         float32 array of shape `image_shape`, whole numbers in 0-255.
 
     Raises:
-        tf.errors.OpError: Not a complete image file. For TIFF and WebP: ValueError or OSError.
+        ValueError: The file has a problem, see `inspection.inspect_image`.
+        tf.errors.OpError: Not a complete image file. If Pillow reads it: OSError.
     """
     *size, channels = image_shape
-    if _needs_pillow(name):
-        content = other_formats.read_as_png(io.BytesIO(content))
-    orientation = exif.read_orientation(io.BytesIO(content))
-    size = size[::-1] if exif.is_sideways(orientation) else size
-    image = _decode_to_size(tf.constant(content), tf.constant(size), channels)
-    return exif.turn_upright(image.numpy(), orientation)
+    content = make_decodable(content)
+    image = _decode_to_size(tf.constant(content), tf.constant(size), channels, max_value)
+    return image.numpy()
+
+
+def read_checked(path: StrPath) -> bytes:
+    """The content of an image file as a server decodes it, once it has been decoded here.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The content, as `conversion.make_decodable` returns it.
+
+    Raises:
+        InputError: The file cannot be read; the message is the reason, in a few words.
+    """
+    fact = inspect_images([path])[0]
+    if fact.problem:
+        raise InputError(fact.problem)
+    try:
+        content = make_decodable(Path(path).read_bytes())
+        decoding.decode_pixels(tf.constant(content))
+    except (tf.errors.OpError, OSError, ValueError, SyntaxError) as error:
+        raise InputError("damaged") from error
+    return content
 
 
 def find_size(path: StrPath) -> tuple[int, int]:
@@ -124,55 +165,44 @@ def find_size(path: StrPath) -> tuple[int, int]:
         `(height, width)` in pixels.
 
     Raises:
-        InputError: Not a complete image file, or there is no permission to read it.
+        InputError: The file cannot be read.
     """
-    shape = next(_map_files([path], lambda content: tf.shape(decoding.decode_pixels(content))[:2]))
-    if shape is None:
-        raise decoding.unreadable_image(path)
-    height, width = (int(side) for side in shape)
-    return (width, height) if exif.is_sideways(_read_orientation(path)) else (height, width)
-
-
-def _needs_pillow(path: StrPath) -> bool:
-    return str(path).lower().endswith(other_formats.EXTENSIONS)
-
-
-def _read_orientation(path: StrPath) -> int:
-    return 1 if _needs_pillow(path) else exif.read_orientation(path)  # Pillow turns those itself
+    fact = inspect_images([path])[0]
+    if fact.problem:
+        raise InputError(
+            f"Expected a complete image file. Replace or remove this one. Received: {path} "
+            f"({fact.problem})"
+        )
+    return fact.size
 
 
 def _map_files(
-    paths: Sequence[StrPath], function: Callable[..., tf.Tensor], *columns: Sequence[object]
+    paths: Sequence[StrPath],
+    facts: Sequence[ImageFacts],
+    function: Callable[[tf.Tensor], tf.Tensor],
 ) -> Iterator[np.ndarray | None]:
-    """Yields function(content, *values of the columns) for each file, or None if it is damaged."""
+    """Yields function(content) for each file, or None if it is damaged."""
     if not len(paths):  # TensorFlow cannot infer the type of an empty list
         return
     names = [os.fsencode(path) for path in paths]  # file names may not be valid UTF-8
-    by_pillow = [_needs_pillow(path) for path in paths]
+    is_plain = [fact.is_plain for fact in facts]
 
-    def read(name: tf.Tensor, by_pillow: tf.Tensor) -> tf.Tensor:
-        return tf.cond(
-            by_pillow, lambda: other_formats.read_in_graph(name), lambda: tf.io.read_file(name)
-        )
+    def read(name: tf.Tensor, is_plain: tf.Tensor) -> tf.Tensor:
+        return tf.cond(is_plain, lambda: tf.io.read_file(name), lambda: convert_in_graph(name))
 
-    def read_by_tensorflow(name: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    def read_plain(name: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(name)
 
     # Without Python code in the graph, the files are read in parallel.
-    read_file = read if any(by_pillow) else read_by_tensorflow
-    elements = tf.data.Dataset.from_tensor_slices((names, by_pillow, *columns))
+    read_file = read_plain if all(is_plain) else read
+    elements = tf.data.Dataset.from_tensor_slices((names, is_plain))
     mapped = elements.map(
-        lambda name, by_pillow, *values: function(read_file(name, by_pillow), *values),
+        lambda name, is_plain: function(read_file(name, is_plain)),
         num_parallel_calls=os.cpu_count(),
     )
     results = pipeline.read_ahead(mapped).as_numpy_iterator()
-    for path in paths:
+    for _ in paths:
         try:
             yield next(results)
-        except tf.errors.OpError as error:
-            if os.path.exists(path) and not os.access(path, os.R_OK):
-                raise InputError(
-                    "Every image must be readable. Grant read permission for this one. "
-                    f"Received: {path}"
-                ) from error
+        except tf.errors.OpError:
             yield None

@@ -1,0 +1,255 @@
+"""Reads the images and masks of a folder or a list into a data set."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ede_keras.data.dataset import Dataset
+from ede_keras.data.folders import LAYOUTS, Layout
+from ede_keras.data.images.files import (
+    choose_white,
+    find_highest,
+    inspect_images,
+    load_images,
+)
+from ede_keras.data.images.inspection import ImageFacts
+from ede_keras.data.mask_files import Masks
+from ede_keras.data.summary import (
+    LoadingSummary,
+    describe_files,
+    describe_left_out,
+    describe_masks,
+)
+from ede_keras.errors import InputError
+from ede_keras.utils import scratch
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to read the images, as in `datasets.load_dataset`.
+
+    Args:
+        image_shape: `(height, width, channels)`; height and width None for those of the first
+            image, channels None for 1 if all images show only grey, else 3.
+        strict: Whether a file that is left out is an error.
+        max_value: The value of white in files of 16 bits; None to find it.
+        verbose: 1 shows a progress bar.
+    """
+
+    image_shape: Sequence[int | None]
+    strict: bool = False
+    max_value: int | None = None
+    verbose: int = 0
+
+
+def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
+    """Reads the files of a layout.
+
+    Args:
+        place: The folder that the files are relative to; or the list, whose folder it is.
+        layout: The files and their labels.
+        options: How to read them.
+
+    Returns:
+        The dataset. Its images are stored on disk (see `scratch.store`).
+
+    Raises:
+        InputError: No image can be read, or with `strict` one of the files is left out.
+    """
+    folder = place.parent if layout.name == "list" else place
+    paths = [[folder / file for file in part] for part in layout.parts]
+    facts = [inspect_images(part) for part in paths]
+    readable = [fact for part in facts for fact in part if not fact.problem]
+    height, width, channels = options.image_shape
+    if height is None or width is None:
+        height, width = readable[0].size if readable else (1, 1)
+    highest = max(find_highest(*part) for part in zip(paths, facts, strict=True))
+    white = None
+    if any(fact.bits == 16 for fact in readable):
+        white = options.max_value or choose_white(highest)
+        if highest > white:
+            warnings.warn(
+                f"In {place} are values up to {highest}; those above {white} (--max_value, or the "
+                "run's) are read as white.",
+                stacklevel=3,
+            )
+    images, intact, read, left_out = [], [], [], dict(layout.left_out)
+    for files, part, part_facts in zip(layout.parts, paths, facts, strict=True):
+        shape = (height, width, channels or 3)
+        loaded, unread = load_images(part, shape, options.verbose, white or 255, part_facts)
+        images.append(loaded)
+        intact.append({f: files[f] for f, out in zip(files, unread, strict=True) if not out})
+        read += [fact for fact, out in zip(part_facts, unread, strict=True) if not out]
+        for file, fact, out in zip(files, part_facts, unread, strict=True):
+            if out:
+                left_out[file] = fact.problem or "damaged"
+    if left_out and (options.strict or not read):
+        _refuse(place, left_out)
+    if channels is None and all(_is_grey(image) for part in images for image in part):
+        shape = (height, width, 1)
+        images = [scratch.store((i[..., :1] for i in part), shape, np.uint8) for part in images]
+    sizes = {
+        file: fact.size
+        for part, part_facts in zip(layout.parts, facts, strict=True)
+        for file, fact in zip(part, part_facts, strict=True)
+    }
+    masks = Masks.read(folder, {f: m for f, m in layout.masks.items() if f in intact[1]}, sizes)
+    layout = dataclasses.replace(layout, train=intact[0], test=intact[1], left_out=left_out)
+    summary = _summarize(place, layout, masks, read, images, (highest, white))
+    _warn_of_lost(summary)
+    return _build(place, layout, images[0], images[1], summary, white, masks)
+
+
+def list_layout(place: Path, layout: Layout) -> Dataset:
+    """The files of a layout as a dataset without reading them; see `datasets.list_folder`."""
+    folder = place.parent if layout.name == "list" else place
+    train, test = (np.array([folder / file for file in part], object) for part in layout.parts)
+    summary = LoadingSummary(
+        str(place),
+        _describe_layout(layout),
+        _count_classes(layout),
+        layout.left_out,
+        layout.notes,
+    )
+    return _build(place, layout, train, test, summary)
+
+
+def leave_out(dataset: Dataset, problems: dict[str, str], strict: bool = False) -> Dataset:
+    """A listed dataset without the files that turned out to have a problem.
+
+    Args:
+        dataset: From `list_layout`.
+        problems: Path of each such file, relative to the folder, to the reason.
+        strict: As in `Options`.
+
+    Returns:
+        The dataset with another summary.
+
+    Raises:
+        InputError: With `strict`, if files are left out.
+    """
+    left_out = {**dataset.summary.left_out, **problems}
+    if left_out and strict:
+        _refuse(Path(dataset.source), left_out)
+    keep = [
+        np.array([str(path) not in problems for path in paths], bool)
+        for paths in (dataset.paths_train, dataset.paths_test)
+        if paths is not None
+    ]
+    labels = [y[k] for y, k in zip((dataset.y_train, dataset.y_test), keep, strict=True)]
+    classes = {
+        part: {
+            name: n for label, name in dataset.class_names.items() if (n := int((y == label).sum()))
+        }
+        for part, y in zip(("train", "test"), labels, strict=True)
+    }
+    summary = dataclasses.replace(dataset.summary, classes=classes, left_out=left_out)
+    _warn_of_lost(summary)
+    return dataclasses.replace(dataset, summary=summary)
+
+
+def _warn_of_lost(summary: LoadingSummary) -> None:
+    if summary.lost:
+        lines = "; ".join(describe_left_out(summary.lost))
+        warnings.warn(f"Left out of {summary.source}: {lines}", stacklevel=4)
+
+
+def _refuse(place: Path, left_out: dict[str, str]) -> None:
+    raise InputError(
+        f"Every file in {place} must be an image that can be read. Replace or remove the others, "
+        "or load it without strict to leave them out. Received: "
+        + "; ".join(describe_left_out(left_out))
+    )
+
+
+def _summarize(
+    place: Path,
+    layout: Layout,
+    masks: Masks,
+    read: list[ImageFacts],
+    images: list[np.ndarray],
+    scale: tuple[int, int | None],
+) -> LoadingSummary:
+    entries, notes = describe_files(read)
+    facts: dict[str, Any] = dict(entries)
+    highest, white = scale
+    shown = [part for part in images if len(part)]
+    facts["image_shape"] = list(shown[0].shape[1:])
+    facts["lowest_and_highest_as_read"] = [
+        int(min(part.min() for part in shown)),
+        int(max(part.max() for part in shown)),
+    ]
+    facts["max_value"] = white
+    if entries["files_of_16_bits"]:
+        facts["highest_of_16_bits"] = highest
+        notes.append(
+            f"{entries['files_of_16_bits']} files have 16 bits, up to {highest}: {white} is read "
+            "as white (--max_value)"
+        )
+    anomalous = [file for file, label in layout.test.items() if label]
+    if layout.default_protocol == "official":
+        entries, more = describe_masks(masks, anomalous)
+        facts |= entries
+        notes += more
+    return LoadingSummary(
+        str(place),
+        _describe_layout(layout),
+        _count_classes(layout),
+        layout.left_out,
+        (*layout.notes, *notes),
+        facts,
+    )
+
+
+def _describe_layout(layout: Layout) -> str:
+    if layout.name == "list":
+        return "a list of files"
+    return f"layout {layout.name!r} ({LAYOUTS[layout.name]})"
+
+
+def _count_classes(layout: Layout) -> dict[str, dict[str, int]]:
+    """The number of files of each class, by part."""
+    counts = {}
+    for part, files in zip(("train", "test"), layout.parts, strict=True):
+        labels = list(files.values())
+        found = {name: labels.count(label) for label, name in layout.class_names.items()}
+        if files:
+            counts[part] = {name: n for name, n in found.items() if n}
+    return counts
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    return bool((image == image[..., :1]).all())
+
+
+def _build(
+    place: Path,
+    layout: Layout,
+    x_train: np.ndarray,
+    x_test: np.ndarray,
+    summary: LoadingSummary,
+    max_value: int | None = None,
+    masks: Masks | None = None,
+) -> Dataset:
+    y_train, y_test = (np.array(list(part.values()), np.int64) for part in layout.parts)
+    return Dataset(
+        place.resolve().stem if layout.name == "list" else place.resolve().name,
+        x_train,
+        y_train,
+        x_test,
+        y_test,
+        layout.class_names,
+        str(place),
+        layout.default_protocol,
+        paths_train=np.array(list(layout.train), str),
+        paths_test=np.array(list(layout.test), str),
+        is_folder=True,
+        layout=layout.name,
+        max_value=max_value,
+        masks=masks,
+        summary=summary,
+    )

@@ -1,0 +1,87 @@
+"""Converts image files that TensorFlow does not decode as they show to PNG, by Pillow."""
+
+import io
+import os
+import warnings
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from ede_keras.data.images.inspection import FORMATS, inspect_image
+from ede_keras.utils.files import StrPath
+
+# What turns an image of an EXIF orientation upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def convert_to_png(source: StrPath | bytes) -> bytes:
+    """Converts an image file to PNG, upright by its EXIF orientation.
+
+    Palettes become colours. 16 bits stay 16 bits if the file does not say which value is white
+    (PNG, TIFF), else they become 8. Of several frames only the first is taken.
+
+    Args:
+        source: Path of the image file, or its content.
+
+    Returns:
+        The content of a PNG file.
+
+    Raises:
+        ValueError: `inspect_image` finds a problem.
+        OSError: The file is damaged, or cannot be read.
+    """
+    facts = inspect_image(source)
+    if facts.problem:
+        raise ValueError(f"Expected an image that can be read. Received: {facts.problem}")
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as opened:
+        warnings.simplefilter("ignore")  # of broken tags, which do not matter here
+        image: Image.Image = opened
+        image.load()
+        if facts.orientation in _TURNS:
+            image = image.transpose(_TURNS[facts.orientation])
+        if image.mode.startswith("I"):
+            pixels = np.asarray(image)
+            if facts.bits == 8:  # Pillow has scaled it to 0-65535
+                pixels = np.round(pixels / 257).astype(np.uint8)
+            image = Image.fromarray(pixels.astype(np.uint8 if facts.bits == 8 else np.uint16))
+        elif image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
+            image = image.convert("RGB")
+        png = io.BytesIO()
+        image.save(png, "PNG", compress_level=0)  # fast, because it is decoded again right away
+    return png.getvalue()
+
+
+def make_decodable(content: bytes) -> bytes:
+    """The content of an image file, converted by `convert_to_png` unless TensorFlow decodes it.
+
+    Raises:
+        ValueError: As in `convert_to_png`.
+        OSError: As in `convert_to_png`.
+    """
+    return content if inspect_image(content).is_plain else convert_to_png(content)
+
+
+def convert_in_graph(path: tf.Tensor) -> tf.Tensor:
+    """Runs `convert_to_png` as a TensorFlow operation.
+
+    Args:
+        path: Scalar string tensor, path of the image file.
+
+    Returns:
+        Scalar string tensor, the content of a PNG file.
+    """
+
+    def convert(path: bytes) -> bytes:
+        return convert_to_png(os.fsdecode(path))  # a name may not be valid UTF-8
+
+    return tf.ensure_shape(tf.numpy_function(convert, [path], tf.string), ())

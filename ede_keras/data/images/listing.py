@@ -1,0 +1,107 @@
+"""Finds the image files in a folder, and says of every other file why it is not one of them."""
+
+import dataclasses
+import os
+import stat
+from pathlib import Path
+
+from ede_keras.data.images.inspection import NO_IMAGE, is_image_name, looks_like_image
+from ede_keras.errors import InputError
+from ede_keras.utils.files import StrPath
+
+# Written by operating systems and file servers; skipped without a word, as hidden files are.
+_SYSTEM = {
+    "thumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The files of a folder, all relative to it, with "/" as separator, sorted.
+
+    Args:
+        images: Files whose name or content is that of an image.
+        left_out: All other files and broken links, with the reason.
+        links: Folders that are symbolic links and were followed.
+    """
+
+    images: tuple[str, ...]
+    left_out: dict[str, str]
+    links: tuple[str, ...]
+
+
+def list_files(folder: StrPath) -> Listing:
+    """Lists the files in a folder and its subfolders.
+
+    Hidden files and those of the operating system are skipped. Links to folders are followed, but
+    no folder is read twice.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The listing.
+
+    Raises:
+        InputError: There is no permission to read a folder.
+    """
+    root = Path(folder)
+    images, left_out, links = [], {}, []
+    seen: set[tuple[int, int]] = set()
+
+    def fail(error: OSError) -> None:  # by default, os.walk skips such a folder
+        raise InputError(
+            "Every folder of images must be readable. Grant read permission for this one. "
+            f"Received: {error.filename} ({error.strerror})"
+        ) from error
+
+    def name(path: str) -> str:
+        return Path(path).relative_to(root).as_posix()
+
+    for parent, folders, files in os.walk(root, onerror=fail, followlinks=True):
+        state = os.stat(parent)
+        seen.add((state.st_dev, state.st_ino))
+        kept = []
+        for sub in sorted(filter(_is_shown, folders)):
+            path = os.path.join(parent, sub)
+            state = os.stat(path)
+            if os.path.islink(path):
+                if (state.st_dev, state.st_ino) in seen:
+                    left_out[name(path)] = "a link to a folder that is read already"
+                    continue
+                links.append(name(path))
+            seen.add((state.st_dev, state.st_ino))
+            kept.append(sub)
+        folders[:] = kept
+        for file in sorted(filter(_is_shown, files)):
+            path = os.path.join(parent, file)
+            if reason := _find_reason(path):
+                left_out[name(path)] = reason
+            else:
+                images.append(name(path))
+    images.sort(key=lambda file: Path(file).parts)
+    return Listing(tuple(images), dict(sorted(left_out.items())), tuple(links))
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _SYSTEM
+
+
+def _find_reason(path: str) -> str:
+    """Why a file is no image by its name and its first bytes; empty if it may be one."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return "a broken link" if os.path.islink(path) else str(error.strerror)
+    if not stat.S_ISREG(mode):  # a pipe would be waited for
+        return "no regular file"
+    if is_image_name(path) or looks_like_image(path):
+        return ""
+    suffix = Path(path).suffix.lower()
+    return f"{NO_IMAGE} that is read ({suffix})" if suffix else NO_IMAGE

@@ -1,0 +1,164 @@
+"""What was read of a data set, and what was not."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ede_keras.data.images.inspection import NO_IMAGE, ImageFacts, is_image_name
+from ede_keras.data.mask_files import Masks
+
+_SHOWN = 3  # names of files in a printed line
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadingSummary:
+    """What was read of a data set. `lines` prints it, `to_dict` is the content of `data.json`.
+
+    Args:
+        source: Where the images came from.
+        layout: How a folder was read, in words; empty if it is no folder.
+        classes: Images of each class, by part: `{"train": {"good": 20}, "test": {...}}`.
+        left_out: Files that were not used, with the reason.
+        notes: What else a reader should know, a sentence each.
+        facts: Further entries of `data.json`: sizes, channels, bits, range of values, masks.
+    """
+
+    source: str
+    layout: str = ""
+    classes: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def n_used(self) -> int:
+        """Number of images that were read."""
+        return sum(n for part in self.classes.values() for n in part.values())
+
+    @property
+    def n_seen(self) -> int:
+        """Number of files that were seen: those used and those left out."""
+        return self.n_used + len(self.left_out)
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Those of the files left out that should have been images."""
+        return {
+            file: reason
+            for file, reason in self.left_out.items()
+            if not reason.startswith(NO_IMAGE) or is_image_name(file)
+        }
+
+    def lines(self) -> list[str]:
+        """The summary for people, without `lost`: one line if there is nothing to say."""
+        others = {file: why for file, why in self.left_out.items() if file not in self.lost}
+        read = f", read as {self.layout}" if self.layout else ""
+        lines = [f"{self.n_used} of {self.n_seen} files used from {self.source}{read}"]
+        if self.layout:
+            lines += [
+                f"  {part}: {', '.join(f'{n} {name}' for name, n in counts.items())}"
+                for part, counts in self.classes.items()
+                if counts and (len(counts) > 1 or len(self.classes) > 1)
+            ]
+        lines += [f"  left out: {line}" for line in describe_left_out(others)]
+        return lines + [f"  {note}" for note in self.notes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for a JSON file; of the files left out the numbers and the first names."""
+        names: dict[str, list[str]] = {}
+        for file, reason in self.left_out.items():
+            names.setdefault(reason, []).append(file)
+        left_out = {
+            reason: {"files": len(files), "first": files[:_SHOWN]}
+            for reason, files in names.items()
+        }
+        return {
+            "source": self.source,
+            "layout": self.layout or None,
+            "seen": self.n_seen,
+            "used": self.n_used,
+            "classes": {part: dict(counts) for part, counts in self.classes.items()},
+            "left_out": left_out,
+            "notes": list(self.notes),
+            **self.facts,
+        }
+
+
+def describe_left_out(left_out: Mapping[str, str]) -> list[str]:
+    """A line for each reason: the number of files, the reason and the first names."""
+    lines = []
+    for reason, n in Counter(left_out.values()).most_common():
+        names = [file for file, why in left_out.items() if why == reason][:_SHOWN]
+        more = ", ..." if n > len(names) else ""
+        lines.append(f"{n} {'file' if n == 1 else 'files'}, {reason}: {', '.join(names)}{more}")
+    return lines
+
+
+def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[str]]:
+    """What the headers of the files say: entries of `data.json`, and notes.
+
+    Args:
+        facts: Those of the images that were read, at least one.
+    """
+    sizes = [fact.size for fact in facts]
+    areas = [height * width for height, width in sizes]
+    deep = sum(fact.bits == 16 for fact in facts)
+    other = sum(size != sizes[0] for size in sizes)
+    paged = sum(fact.n_frames > 1 for fact in facts)
+    alpha = sum(fact.has_alpha for fact in facts)
+    turned = sum(fact.orientation > 1 for fact in facts)
+    entries: dict[str, Any] = {
+        "smallest": list(sizes[int(np.argmin(areas))]),
+        "largest": list(sizes[int(np.argmax(areas))]),
+        "not_of_the_first_size": other,
+        "formats": dict(Counter(fact.format for fact in facts)),
+        "files_of_16_bits": deep,
+        "files_of_several_pages": paged,
+        "files_with_alpha": alpha,
+        "turned_by_exif": turned,
+    }
+    notes = []
+    if other:
+        smallest, largest = (" x ".join(map(str, entries[n])) for n in ("smallest", "largest"))
+        notes.append(f"sizes differ, from {smallest} to {largest}: all are resized")
+    if paged:
+        notes.append(f"of {paged} files with several pages or frames, the first one is read")
+    if alpha:
+        notes.append(f"the transparency of {alpha} files is dropped")
+    return entries, notes
+
+
+def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The numbers of masks: an entry of `data.json`, and notes.
+
+    Args:
+        masks: The masks that were found.
+        anomalous: The anomalous test images.
+    """
+    found = {*masks.drawn, *masks.unread, *masks.empty}
+    missing = [file for file in anomalous if file not in found]
+    counts = {
+        "found": len(masks.drawn),
+        "missing": len(missing),
+        "empty": len(masks.empty),
+        "unread": len(masks.unread),
+        "of_another_size_than_the_image": len(masks.resized),
+    }
+    notes = [f"{len(masks.drawn)} masks"] if masks.drawn else []
+    if found:
+        notes += [
+            f"{len(files)} anomalous images {what}, so their pixels are not measured: "
+            + ", ".join(list(files)[:_SHOWN])
+            for files, what in (
+                (missing, "have no mask"),
+                (masks.empty, "have an empty mask"),
+                (masks.unread, "have a mask that cannot be read"),
+            )
+            if files
+        ]
+    if masks.resized:
+        notes.append(f"{len(masks.resized)} masks have another size than their images")
+    return {"masks": counts}, notes

@@ -1,0 +1,99 @@
+"""A list of images in place of a folder."""
+
+import json
+
+import numpy as np
+import pytest
+from commands import LIGHT, SMALL
+from makers import make_images, write_image
+
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.lists import read_list
+from ede_keras.data.protocols import make_split
+from ede_keras.errors import InputError
+
+
+def write_list(path, *rows):
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8-sig")  # as spreadsheets write it
+    return path
+
+
+def test_a_list_with_parts_and_masks(tmp_path):
+    path = write_list(
+        tmp_path / "list.csv",
+        "path,label,split,mask",
+        "a/ünï 1.png,OK,train,",
+        "a/2.png,OK,test,",
+        f"{tmp_path}/b/3.png,dent,test,masks/3.png",
+        "b/4.png,dent,Train,",
+    )
+    layout = read_list(path)
+    assert layout.train == {"a/ünï 1.png": 0, "b/4.png": 1}
+    assert layout.test == {"a/2.png": 0, f"{tmp_path}/b/3.png": 1}
+    assert layout.class_names == {0: "OK", 1: "dent"}
+    assert layout.masks == {f"{tmp_path}/b/3.png": ("masks/3.png",)}
+    assert layout.default_protocol == "official"
+    assert read_list(path, "DENT").class_names == {0: "dent", 1: "OK"}
+
+
+def test_a_list_without_parts_has_classes(tmp_path):
+    path = write_list(tmp_path / "l.csv", "label,path", "pear,1.png", "apple,2.png")
+    layout = read_list(path)
+    assert (layout.train, layout.test) == ({"1.png": 1, "2.png": 0}, {})
+    assert layout.default_protocol == "split80"
+
+
+def test_labels_0_and_1(tmp_path):
+    path = write_list(tmp_path / "l.csv", "path,label,split", "1.png,0,train", "2.png,1,test")
+    assert read_list(path).test == {"2.png": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "columns path,label.*Received: an empty file"),
+        (("file,label", "a.png,ok"), "columns path,label.*Received: file,label"),
+        (("path,label",), "at least one image"),
+        (("path,label", "a.png,"), "Line 2 of .*Received: no label"),
+        (("path,label", "a.png,ok", "b.png,ok,bad"), "Line 3 of .*Received: more values"),
+        (("path,label,split", "a.png,ok,dev"), "split must be train or test. Received: dev"),
+        (("path,label", "a.png,ok", "a.png,bad"), "once. Received: a.png again in line 3"),
+        (("path,label,split", "a.png,x,train"), "one of its labels, x: name it by --normal"),
+        (("path,label,split", "a.png,ok,train", "b.png,good,test"), "labels, good, ok"),
+    ],
+)
+def test_what_is_wrong_with_a_list(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        read_list(write_list(tmp_path / "list.csv", *rows))
+
+
+def test_a_list_is_loaded_as_a_folder_is(tmp_path):
+    images = make_images([1, 1, 1, 1, 5], (32, 32, 1))
+    for i, image in enumerate(images):
+        write_image(tmp_path / f"{i}.png", image)
+    rows = [f"{i}.png,{'bad' if i == 4 else 'ok'},{'test' if i > 2 else 'train'}" for i in range(5)]
+    path = write_list(tmp_path / "list.csv", "path,label,split", *rows, "gone.png,bad,test")
+    with pytest.warns(UserWarning, match="Left out of .*list.csv: 1 file, .*: gone.png"):
+        dataset = load_dataset(str(path))
+    split = make_split(dataset)
+    assert list(split.test_ids) == ["3.png", "4.png"] and list(split.y_test) == [0, 1]
+    np.testing.assert_array_equal(split.x_test[1], images[4])
+    assert dataset.summary.n_seen == 6 and dataset.name == "list"
+
+
+@pytest.mark.slow
+def test_a_run_on_a_list(run_command, tmp_path):
+    for i, image in enumerate(make_images([1] * 9 + [5] * 3, (32, 32, 1))):
+        write_image(tmp_path / f"{i}.png", image)
+    rows = [
+        f"{i}.png,{'bad' if i > 8 else 'fine'},{'test' if i > 5 else 'train'}" for i in range(12)
+    ]
+    path = write_list(tmp_path / "list.csv", "path,label,split", *rows)
+    flags = (f"--dataset={path}", f"--output_dir={tmp_path / 'runs'}", *SMALL, *LIGHT)
+    done = run_command("train.py", *flags, check=False)
+    assert done.returncode == 1 and "name it by --normal" in done.stderr
+    run_command("train.py", *flags, "--normal=fine")
+    run = tmp_path / "runs/list/good/0"
+    assert json.loads((run / "metrics.json").read_text())["n_anomalous"] == 3
+    run_command("evaluate.py", f"--run_dir={run}")
+    assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
