@@ -128,7 +128,7 @@ def _find_files(
     if path.suffix.lower() == ".csv" and path.is_file():
         return path, read_list(path, normal)
     if path.is_file() and is_image_name(path.name):
-        return path.parent, Layout("normals", {path.name: 0}, {}, {0: "good"}, "split80")
+        return path, Layout("image", {path.name: 0}, {}, {0: "good"}, "split80")
     return None
 
 

@@ -50,7 +50,8 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     """Reads the files of a layout.
 
     Args:
-        place: The folder that the files are relative to; or the list, whose folder it is.
+        place: The folder that the files are relative to; or the list or the image, whose folder
+            it is.
         layout: The files and their labels.
         options: How to read them.
 
@@ -60,7 +61,7 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     Raises:
         InputError: No image can be read, or with `strict` one of the files is left out.
     """
-    folder = place.parent if layout.name == "list" else place
+    folder = place.parent if place.is_file() else place
     paths = [[folder / file for file in part] for part in layout.parts]
     facts = [inspect_images(part) for part in paths]
     readable = [fact for part in facts for fact in part if not fact.problem]
@@ -106,7 +107,7 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
 
 def list_layout(place: Path, layout: Layout) -> Dataset:
     """The files of a layout as a dataset without reading them; see `datasets.list_folder`."""
-    folder = place.parent if layout.name == "list" else place
+    folder = place.parent if place.is_file() else place
     train, test = (np.array([folder / file for file in part], object) for part in layout.parts)
     summary = LoadingSummary(
         str(place),
@@ -206,8 +207,8 @@ def _summarize(
 
 
 def _describe_layout(layout: Layout) -> str:
-    if layout.name == "list":
-        return "a list of files"
+    if layout.name not in LAYOUTS:
+        return {"list": "a list of files", "image": "one image"}[layout.name]
     return f"layout {layout.name!r} ({LAYOUTS[layout.name]})"
 
 
@@ -237,7 +238,7 @@ def _build(
 ) -> Dataset:
     y_train, y_test = (np.array(list(part.values()), np.int64) for part in layout.parts)
     return Dataset(
-        place.resolve().stem if layout.name == "list" else place.resolve().name,
+        place.resolve().stem if place.is_file() else place.resolve().name,
         x_train,
         y_train,
         x_test,

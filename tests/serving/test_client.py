@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from commands import ROOT
+from commands import ROOT, read_rows
+from PIL import Image
 
 from ede_keras import EDE
 from ede_keras.data.images.files import load_images
 from ede_keras.errors import InputError
 from ede_keras.serving.client import ScoringClient
+
+LEFT_OUT = "evaluation-new-left_out.csv"
 
 
 @contextlib.contextmanager
@@ -202,6 +205,44 @@ def test_evaluate_with_a_server(run_command, addresses, files, model, tmp_path):
         decoded, _ = load_images([files / path], (8, 8, 1))
         wanted = model.predict(decoded, verbose=0)["score"][0]
         assert float(score) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_one_bad_file_does_not_keep_the_others_from_a_server(
+    run_command, addresses, model, pixels, tmp_path
+):
+    """And other formats, 12 bits and turned photos score as `evaluate.py --run_dir` scores them."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    for i, name in enumerate(("0.png", "1.webp", "2.tif", "3.jpg", "4.bmp")):
+        image = Image.fromarray(pixels[i, ..., 0])
+        image.save(folder / name, exif=tags, lossless=True)
+    Image.fromarray(pixels[5, ..., 0].astype("uint16") * 257).save(folder / "5.tif")
+    (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:60])
+    (folder / "notes.txt").write_text("none")
+    for address in addresses.values():
+        flags = (f"--server={address}", "--model_name=parts", f"--dataset={folder}")
+        done = run_command("evaluate.py", *flags, f"--output_dir={tmp_path}")
+        assert "1 file, damaged: cut.png" in done.stderr
+        assert "6 of 8 files used" in done.stdout and "notes.txt" in done.stdout
+        rows = read_rows(tmp_path / "evaluation-new.csv")
+        paths = [folder / row["path"] for row in rows]
+        assert [path.name[0] for path in paths] == list("012345")
+        decoded, _ = load_images(paths, (8, 8, 1))
+        wanted = model.predict(decoded, verbose=0)["score"]
+        np.testing.assert_allclose([float(row["score"]) for row in rows], wanted, rtol=1e-4)
+        left_out = {row["path"]: row["reason"] for row in read_rows(tmp_path / LEFT_OUT)}
+        assert left_out == {"cut.png": "damaged", "notes.txt": "no image that is read (.txt)"}
+        assert json.loads((tmp_path / "evaluation-new-data.json").read_text())["seen"] == 8
+    done = run_command("evaluate.py", *flags, "--strict", check=False)
+    assert done.returncode == 1 and "Every file in" in done.stderr
+
+
+def test_the_client_names_a_file_that_cannot_be_read(client, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"a.png \(.*no image, by its content"):
+        client.score([tmp_path / "a.png"])
 
 
 def test_evaluate_needs_either_a_run_or_a_server(run_command):

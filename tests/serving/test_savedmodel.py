@@ -87,6 +87,17 @@ def test_encoded_images_score_as_if_the_loader_decoded_them(calibrated, tmp_path
         run_signature(folder, "serving_bytes", image_bytes=np.array([b"no image"], object))
 
 
+def test_a_png_of_16_bits_has_the_white_of_the_run(calibrated, tmp_path, unchecked):
+    model = calibrated()
+    folder = export_savedmodel(model, tmp_path, max_value=4095)
+    levels = np.random.default_rng(3).integers(0, 5000, (4, 8, 8, 1), dtype=np.uint16)
+    encoded = np.array([tf.io.encode_png(image).numpy() for image in levels], object)
+    found = run_signature(folder, "serving_bytes", image_bytes=encoded)
+    pixels = np.minimum(np.round(levels * (255 / 4095)), 255)
+    wanted = model.predict(pixels, verbose=0)["score"]
+    np.testing.assert_allclose(found["score"], wanted, rtol=1e-3, atol=1e-5)
+
+
 def test_a_wrong_size_is_an_error_that_names_the_right_one(calibrated, tmp_path, unchecked):
     folder = export_savedmodel(calibrated(), tmp_path)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="8, 8, 1"):
