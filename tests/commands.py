@@ -33,7 +33,7 @@ def arguments_of(command, folder):
     command = command.replace("path/to", f"{folder}/path/to").replace("=runs/", f"={folder}/runs/")
     arguments = command.split()[1:]
     if arguments[0] == "train.py":
-        arguments += [*SMALL, "--epochs=1", f"--output_dir={folder / 'runs'}"]
+        arguments += [*SMALL, "--epochs=1", "--min_steps=3", f"--output_dir={folder / 'runs'}"]
     return arguments
 
 

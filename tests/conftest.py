@@ -26,6 +26,7 @@ from ede_keras.serving import savedmodel_check
 # Files whose tests take longest, slow or plain. A process takes one file at a time, so it has to
 # begin with these: else one of them is left over in the end, and a core idles.
 LONGEST = (
+    "test_torch.py",
     "test_resuming.py",
     "test_runtimes.py",
     "test_speed.py",
@@ -37,7 +38,6 @@ LONGEST = (
     "test_workers.py",
     "test_docs.py",
     "test_packaging.py",
-    "test_torch.py",
     "test_savedmodel.py",
     "test_trainer.py",
     "test_refusals.py",

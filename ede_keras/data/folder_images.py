@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,47 +62,65 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
         InputError: No image can be read, or with `strict` one of the files is left out.
     """
     folder = place.parent if place.is_file() else place
-    paths = [[folder / file for file in part] for part in layout.parts]
-    facts = [inspect_images(part) for part in paths]
-    readable = [fact for part in facts for fact in part if not fact.problem]
+    files = [*layout.train, *layout.test]
+    paths = [folder / file for file in files]
+    facts = dict(zip(files, inspect_images(paths), strict=True))
+    highest = find_highest(paths, list(facts.values()))
+    white = _find_white(place, facts.values(), highest, options.max_value)
     height, width, channels = options.image_shape
     if height is None or width is None:
-        height, width = readable[0].size if readable else (1, 1)
-    highest = max(find_highest(*part) for part in zip(paths, facts, strict=True))
-    white = None
-    if any(fact.bits == 16 for fact in readable):
-        white = options.max_value or choose_white(highest)
-        if highest > white:
-            warnings.warn(
-                f"In {place} are values up to {highest}; those above {white} (--max_value, or the "
-                "run's) are read as white.",
-                stacklevel=3,
-            )
-    images, intact, read, left_out = [], [], [], dict(layout.left_out)
-    for files, part, part_facts in zip(layout.parts, paths, facts, strict=True):
-        shape = (height, width, channels or 3)
-        loaded, unread = load_images(part, shape, options.verbose, white or 255, part_facts)
-        images.append(loaded)
-        intact.append({f: files[f] for f, out in zip(files, unread, strict=True) if not out})
-        read += [fact for fact, out in zip(part_facts, unread, strict=True) if not out]
-        for file, fact, out in zip(files, part_facts, unread, strict=True):
-            if out:
-                left_out[file] = fact.problem or "damaged"
-    if left_out and (options.strict or not read):
+        sizes = (fact.size for fact in facts.values() if not fact.problem)
+        height, width = next(sizes, (1, 1))
+    images, unread = load_images(
+        paths, (height, width, channels or 3), options.verbose, white or 255, list(facts.values())
+    )
+    out = {file for file, is_out in zip(files, unread, strict=True) if is_out}
+    left_out = {**layout.left_out, **{file: facts[file].problem or "damaged" for file in out}}
+    if left_out and (options.strict or not len(images)):
         _refuse(place, left_out)
-    if channels is None and all(_is_grey(image) for part in images for image in part):
-        shape = (height, width, 1)
-        images = [scratch.store((i[..., :1] for i in part), shape, np.uint8) for part in images]
-    sizes = {
-        file: fact.size
-        for part, part_facts in zip(layout.parts, facts, strict=True)
-        for file, fact in zip(part, part_facts, strict=True)
-    }
-    masks = Masks.read(folder, {f: m for f, m in layout.masks.items() if f in intact[1]}, sizes)
-    layout = dataclasses.replace(layout, train=intact[0], test=intact[1], left_out=left_out)
-    summary = _summarize(place, layout, masks, read, images, (highest, white))
+    if channels is None and all(map(_is_grey, images)):
+        images = scratch.store((i[..., :1] for i in images), (height, width, 1), np.uint8)
+    train, test = ({f: part[f] for f in part if f not in out} for part in layout.parts)
+    layout = dataclasses.replace(layout, train=train, test=test, left_out=left_out)
+    read = {file: facts[file] for file in (*train, *test)}
+    _warn_of_blank(place, read, images)
+    drawn = {file: masks for file, masks in layout.masks.items() if file in test}
+    masks = Masks.read(folder, drawn, {file: read[file].size for file in drawn})
+    summary = _summarize(place, layout, masks, list(read.values()), images, (highest, white))
     _warn_of_lost(summary)
-    return _build(place, layout, images[0], images[1], summary, white, masks)
+    n = len(train)
+    return _build(place, layout, images[:n], images[n:], summary, white, masks)
+
+
+def _find_white(
+    place: Path, facts: Iterable[ImageFacts], highest: int, max_value: int | None
+) -> int | None:
+    """The value of white in files of 16 bits; None if there are none."""
+    if not any(fact.bits == 16 and not fact.problem for fact in facts):
+        return None
+    white = max_value or choose_white(highest)
+    if highest > white:
+        warnings.warn(
+            f"In {place} are values up to {highest}; those above {white} (--max_value, or the "
+            "run's) are read as white.",
+            stacklevel=4,
+        )
+    return white
+
+
+def _warn_of_blank(place: Path, facts: dict[str, ImageFacts], images: np.ndarray) -> None:
+    """Warns of drawings that are in the alpha channel alone."""
+    blank = [
+        file
+        for (file, fact), image in zip(facts.items(), images, strict=True)
+        if fact.has_alpha and image.min() == image.max()
+    ]
+    if blank:
+        warnings.warn(
+            f"{len(blank)} files in {place} show nothing without their transparency, which is "
+            f"dropped: {', '.join(blank[:3])}",
+            stacklevel=4,
+        )
 
 
 def list_layout(place: Path, layout: Layout) -> Dataset:
@@ -172,18 +190,15 @@ def _summarize(
     layout: Layout,
     masks: Masks,
     read: list[ImageFacts],
-    images: list[np.ndarray],
+    images: np.ndarray,
     scale: tuple[int, int | None],
 ) -> LoadingSummary:
     entries, notes = describe_files(read)
     facts: dict[str, Any] = dict(entries)
     highest, white = scale
-    shown = [part for part in images if len(part)]
-    facts["image_shape"] = list(shown[0].shape[1:])
-    facts["lowest_and_highest_as_read"] = [
-        int(min(part.min() for part in shown)),
-        int(max(part.max() for part in shown)),
-    ]
+    facts["image_shape"] = list(images.shape[1:])
+    facts["colour"] = images.shape[-1] == 3
+    facts["lowest_and_highest_as_read"] = [int(images.min()), int(images.max())]
     facts["max_value"] = white
     if entries["files_of_16_bits"]:
         facts["highest_of_16_bits"] = highest

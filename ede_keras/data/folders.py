@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ede_keras.data.images.inspection import SUFFIXES
 from ede_keras.data.images.listing import list_files
-from ede_keras.data.mask_files import MASK_FOLDERS, find_masks
+from ede_keras.data.mask_files import MASK_FOLDERS, find_masks, split_masks_beside
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
@@ -94,7 +94,8 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     """
     folder = Path(folder)
     listing = list_files(folder)
-    groups = _group(listing.images)
+    images, beside = split_masks_beside(listing.images)
+    groups = _group(images)
     notes = [f"{link}/ is a link and was followed" for link in listing.links]
     left_out = dict(listing.left_out)
     parts = _find_parts(folder, groups, name)
@@ -104,7 +105,17 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
         layout = _plain_layout(folder, groups, name)
     notes += layout.notes
     left_out |= layout.left_out
-    return dataclasses.replace(layout, left_out=dict(sorted(left_out.items())), notes=tuple(notes))
+    masks = dict(layout.masks)
+    for mask, image in beside.items():
+        if image in layout.test:
+            masks[image] = (mask,)
+        elif image not in left_out:
+            left_out[mask] = f"a mask, by its name, of {image}"
+        else:  # the same reason
+            left_out[mask] = left_out[image]
+    return dataclasses.replace(
+        layout, masks=masks, left_out=dict(sorted(left_out.items())), notes=tuple(notes)
+    )
 
 
 def _group(files: Iterable[str], depth: int = 0) -> dict[str, list[str]]:

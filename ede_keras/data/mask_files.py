@@ -61,6 +61,25 @@ def find_masks(
     return found, sorted({*masks} - used)
 
 
+def split_masks_beside(files: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Tells images from the masks that lie beside them: "a.png" from "a_mask.png".
+
+    Args:
+        files: Image files, with "/" as separator.
+
+    Returns:
+        `(images, masks)`: the images, and each mask with the image beside it.
+    """
+    files = list(files)
+    by_name = {str(Path(file).with_suffix("")).lower(): file for file in files}
+    masks = {}
+    for file in files:
+        name = str(Path(file).with_suffix("")).lower()
+        if (image := by_name.get(_SUFFIX.sub("", name))) not in (None, file):
+            masks[file] = image
+    return [file for file in files if file not in masks], masks
+
+
 @dataclasses.dataclass(frozen=True)
 class Masks:
     """The masks of the test images of a folder.

@@ -227,8 +227,8 @@ class TwoPhaseTrainer(keras.Model):
     ) -> Any:
         """`keras.Model.evaluate`: the losses on normal images, given as in `fit`."""
         check_images(x, self.image_shape)
-        if isinstance(x, np.ndarray):
-            x, y = pipeline.stream(x, batch_size or 32), None
+        y = None if isinstance(x, np.ndarray) else y
+        x = pipeline.stream(x, batch_size or 32)
         return super().evaluate(x, y, batch_size, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict:

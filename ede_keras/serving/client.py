@@ -12,6 +12,7 @@ import numpy as np
 from ede_keras.data.images.conversion import make_decodable
 from ede_keras.errors import InputError
 from ede_keras.serving.transports import OUTPUT_DTYPES, GrpcTransport, RestTransport, Unavailable
+from ede_keras.utils.validation import warn_of_range
 
 Images = np.ndarray | Sequence[str | Path | bytes]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
@@ -178,6 +179,8 @@ def build_request(
             "`images` must be numbers of shape (n, height, width, channels). Received: "
             f"{images.dtype} of shape {images.shape}"
         )
+    if images.size:
+        warn_of_range(images.min(), images.max())
     inputs = {"images": images.astype("float32", copy=False)}
     if threshold is None:
         return "serving_default", inputs

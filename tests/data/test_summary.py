@@ -147,6 +147,18 @@ def test_masks_beside_classes_are_no_class(tmp_path):
     assert len(find_layout(tmp_path, "classes").class_names) == 3
 
 
+def test_masks_beside_their_images_are_no_images(tmp_path):
+    for name in ("train/good/1.png", "train/good/x_mask.png", "test/good/1.png", "test/dent/1.png"):
+        save(tmp_path / name, GREY)
+    save(tmp_path / "test/dent/1_MASK.PNG", GREY)
+    save(tmp_path / "train/good/1_label.png", GREY)
+    layout = find_layout(tmp_path)
+    assert {*layout.train} == {"train/good/1.png", "train/good/x_mask.png"}  # there is no x.png
+    assert {*layout.test} == {"test/dent/1.png", "test/good/1.png"}
+    assert layout.masks == {"test/dent/1.png": ("test/dent/1_MASK.PNG",)}
+    assert layout.left_out == {"train/good/1_label.png": "a mask, by its name, of train/good/1.png"}
+
+
 @pytest.mark.parametrize("kind", ["png", "tif"])
 @pytest.mark.parametrize(("bits", "white"), [(8, 255), (10, 1023), (12, 4095), (14, 16383)])
 def test_grey_levels_of_more_than_8_bits_are_kept(tmp_path, kind, bits, white):
@@ -197,9 +209,15 @@ def test_notes_on_pages_alpha_and_sizes(tmp_path):
     save(tmp_path / "a.gif", GREY, save_all=True, append_images=[Image.fromarray(GREY[::-1])])
     save(tmp_path / "alpha.png", np.dstack([COLOUR, GREY]))
     save(tmp_path / "large.png", COLOUR.repeat(2, 0).repeat(3, 1))
-    said = "\n".join(load_dataset(str(tmp_path)).summary.lines())
+    drawing = np.zeros((32, 32, 4), np.uint8)
+    drawing[..., 3] = GREY
+    save(tmp_path / "drawing.png", drawing)
+    with pytest.warns(UserWarning, match="1 files in .* show nothing .* dropped: drawing.png"):
+        summary = load_dataset(str(tmp_path)).summary
+    said = "\n".join(summary.lines())
     assert "of 2 files with several pages or frames, the first one is read" in said
-    assert "the transparency of 1 files is dropped" in said
+    assert "the transparency of 2 files is dropped" in said
+    assert summary.to_dict()["colour"] is True
     assert "sizes differ, from 32 x 32 to 64 x 96: all are resized" in said
 
 

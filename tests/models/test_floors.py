@@ -33,7 +33,7 @@ def test_digits(run_command, tmp_path):
     aurocs = []
     if trained := os.environ.get("EDE_DIGITS_RUN"):  # seed 0 of it, which need not be trained again
         shutil.copytree(trained, tmp_path / "digits/2/0")
-    for seed in range(3):
+    for seed in range(2):
         run_command(
             "train.py",
             "--dataset=digits",

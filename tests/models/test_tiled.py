@@ -119,7 +119,7 @@ def test_the_commands(run_command, tmp_path):
     assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
     run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={tmp_path / 'ede'}")
     done = run_command("train.py", *flags, "--stride=17", "--overwrite", check=False)
-    assert done.returncode == 1 and "`stride` must be from 1 to 16" in done.stderr
+    assert done.returncode == 1 and "--stride must be from 1 to 16" in done.stderr
     done = run_command("train.py", "--stride=8", check=False)
     assert done.returncode == 1 and "--stride has no effect without --tile" in done.stderr
 

@@ -2,13 +2,12 @@
 
 import io
 import os
-import warnings
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ede_keras.data.images.inspection import FORMATS, inspect_image
+from ede_keras.data.images.inspection import FORMATS, ignore_pillow_warnings, inspect_image
 from ede_keras.utils.files import StrPath
 
 # What turns an image of an EXIF orientation upright.
@@ -43,8 +42,9 @@ def convert_to_png(source: StrPath | bytes) -> bytes:
     if facts.problem:
         raise ValueError(f"Expected an image that can be read. Received: {facts.problem}")
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as opened:
-        warnings.simplefilter("ignore")  # of broken tags, which do not matter here
+    with ignore_pillow_warnings():
+        opened = Image.open(file, formats=FORMATS)
+    with opened:
         image: Image.Image = opened
         image.load()
         if facts.orientation in _TURNS:

@@ -1,9 +1,12 @@
 """What an image file holds: its format, size and bits. The content counts, not the file's name."""
 
+import contextlib
 import dataclasses
 import io
 import os
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -85,15 +88,13 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
     """
     name = "" if isinstance(source, bytes) else os.fspath(source)
     try:
-        # Pillow warns of broken tags, which do not matter here.
-        with warnings.catch_warnings(), _open(source) as file:
-            warnings.simplefilter("ignore")
+        with _open(source) as file:
             head = file.read(16)
             if not head:
                 return ImageFacts("empty file")
             file.seek(0)
             try:
-                with Image.open(file, formats=FORMATS) as image:
+                with ignore_pillow_warnings(), Image.open(file, formats=FORMATS) as image:
                     return _describe(image, file)
             except UnidentifiedImageError:
                 return ImageFacts(_name_unidentified(head, name))
@@ -106,6 +107,18 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
 
 
 _TOO_LARGE = f"more than {MAX_PIXELS:,} pixels"
+
+
+_PILLOW = threading.Lock()
+
+
+@contextlib.contextmanager
+def ignore_pillow_warnings() -> Iterator[None]:
+    """Ignores warnings of broken tags, which do not matter to the pixels."""
+    # `catch_warnings` changes the whole process: one thread at a time.
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def is_image_name(name: str) -> bool:
