@@ -145,6 +145,21 @@ def train(x_train, x_val, work, strategy):
     return model, sum(map(float, read_csv(checkpoints / "history.csv")["seconds"]))
 
 
+def check_data_flags(dataset, split):
+    """Raises an `InputError` for flags that have no effect on this data, or do not suit it."""
+    if FLAGS.max_value and dataset.max_value != FLAGS.max_value:
+        raise InputError(
+            "--max_value has no effect on pixels of 8 bits and on floats up to 1: leave it out. "
+            f"Received: --max_value={FLAGS.max_value}"
+        )
+    height, width = split.x_train.shape[1:3]
+    if FLAGS.tile and FLAGS.tile > min(height, width):
+        raise InputError(
+            f"--tile must be at most the shorter side of the images, {height} x {width} pixels. "
+            f"Received: --tile={FLAGS.tile}"
+        )
+
+
 def absolute(path):
     """The absolute path, "~" being the home folder."""
     return os.path.abspath(os.path.expanduser(path))
@@ -219,6 +234,7 @@ def main(argv):
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     image_shape = split.x_train.shape[1:]
     n_tiles = count_tiles(image_shape, FLAGS.tile, FLAGS.stride) if FLAGS.tile else 1
+    check_data_flags(dataset, split)
     if FLAGS.tile:
         check_tiling(image_shape, tile_shape(image_shape), FLAGS.stride)
     # All that can be wrong with the arguments is said here, before a folder is made.
@@ -237,10 +253,12 @@ def main(argv):
         print("The run is finished; there is nothing to resume.")
         common.print_table(read_json(run.final / METRICS), run.final)
         return
+    used = len(split.x_train) + len(split.x_val) + len(split.x_test)
+    unused = len(dataset.x_train) + len(dataset.x_test) - used
     print(
         f"{dataset.name} from {dataset.source}: normal class {split.normal_name!r}, "
         f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
-        f"{len(split.x_test)} to test"
+        f"{len(split.x_test)} to test" + (f", {unused} of other classes not used" if unused else "")
     )
     x_train, x_val = split.x_train, split.x_val
     if FLAGS.tile:

@@ -76,6 +76,11 @@ def load_dataset(
     Reference: Jia & Liu 2023, Section 4.
     """
     path = Path(dataset).expanduser()
+    if layout is not None and (dataset in BUILT_IN or path.is_file()):
+        raise InputError(
+            "`layout` works with a folder of images only; leave it out. "
+            f"Received: layout={layout!r} for {dataset}"
+        )
     if dataset in BUILT_IN:
         return _load_built_in(dataset, data_dir)
     if found_files := _find_files(path, layout, None if normal is None else str(normal)):

@@ -112,3 +112,29 @@ def test_a_damaged_run_is_said_in_one_line(run_command, run_dir, tmp_path, name,
     done = run_command("evaluate.py", *flags, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"{name} is damaged; train the run again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--tile=64",), "--tile must be at most the shorter side of the images"),
+        (("--max_value=4095",), "--max_value has no effect on pixels of 8 bits"),
+        (("--variant=autoencoder", "--omega1=0.3"), "--omega1 has no effect with this variant"),
+        (
+            ("--pretext=none", "--pretext_views=2"),
+            "--pretext_views has no effect with pretext none",
+        ),
+    ],
+)
+def test_flags_without_effect_or_beyond_the_images(run_command, tmp_path, flags, message):
+    folder = write_folder(tmp_path / "parts", "plain", n=4, size=40)
+    flags = (f"--dataset={folder}", f"--output_dir={tmp_path / 'runs'}", *flags)
+    done = run_command("train.py", *flags, check=False)
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_layout_is_that_of_a_folder(run_command, tmp_path):
+    flags = ("--dataset=digits", "--normal=2", "--layout=classes", f"--output_dir={tmp_path}")
+    done = run_command("train.py", *flags, check=False)
+    assert done.returncode == 1 and "--layout works with a folder of images only" in done.stderr

@@ -118,8 +118,8 @@ def test_no_images_have_no_scores(client, images):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 9, 8, 1)), r"server refused.*\[2,9,8,1\].*\[\?,8,8,1\]"),
-        (np.zeros((2, 8, 8, 3)), r"server refused.*\[2,8,8,3\].*\[\?,8,8,1\]"),
+        (np.full((2, 9, 8, 1), 99), r"server refused.*\[2,9,8,1\].*\[\?,8,8,1\]"),
+        (np.full((2, 8, 8, 3), 99), r"server refused.*\[2,8,8,3\].*\[\?,8,8,1\]"),
         ([b"no image"], "server refused.*Expected the content of a PNG, JPEG"),
         ([b""], "server refused.*Expected the content of a PNG, JPEG"),
         (
