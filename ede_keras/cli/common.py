@@ -182,7 +182,8 @@ def score_by_server(client, files):
         if contents:
             batches.append(client.score(contents))
     if not batches:
-        raise InputError(f"Expected images that can be read. Received: {next(iter(problems))}")
+        i, reason = next(iter(problems.items()))
+        raise InputError(f"Expected images that can be read. Received: {files[i]} ({reason})")
     seconds = time.perf_counter() - start
     found = join_batches(batches)
     scored = found["score"], found["label"], round(len(found["score"]) / seconds, 1)

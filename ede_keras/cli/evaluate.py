@@ -47,6 +47,9 @@ def define_flags() -> None:
         "Other images to score, labelled or not: a built-in name, or the path of a folder, a list "
         "(.csv), an .npz or an image.",
     )
+    flags.DEFINE_string(
+        "normal", None, "Name of the normal class of --dataset. Defaults to that of the run."
+    )
     flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, if it has moved.")
     flags.DEFINE_enum(
         "layout", None, LAYOUTS, "Layout of the folder --dataset. Recognised by default."
@@ -125,7 +128,9 @@ def load_images_to_score(
         InputError: The images cannot be used, or a flag does not fit.
     """
     if FLAGS.dataset is None:
-        refuse_flags(("layout", "strict"), "works only with --dataset, a folder; leave it out")
+        refuse_flags(
+            ("layout", "strict", "normal"), "works only with --dataset, a folder; leave it out"
+        )
         split = load_split(config, FLAGS.data_dir, model.image_shape)
         shown = split.x_test, split.y_test, split.test_ids, split.masks
         return ImagesToScore("evaluation", *shown)
@@ -138,11 +143,15 @@ def load_images_to_score(
         layout=FLAGS.layout,
         verbose=common.bars(),
         max_value=config.get("max_value"),
+        normal=FLAGS.normal,
     )
     common.print_summary(dataset)
-    images, true_labels, ids = whole_set(dataset, config["normal"], config["normal_name"])
+    normal_name = FLAGS.normal or config["normal_name"]
+    images, true_labels, ids = whole_set(dataset, FLAGS.normal or config["normal"], normal_name)
+    if unscored := len(dataset.x_train) + len(dataset.x_test) - len(images):
+        print(f"{unscored} images of the training part are not scored")
     if true_labels is None:
-        print_unlabelled(dataset.name, repr(config["normal_name"]))
+        print_unlabelled(dataset.name, repr(normal_name))
     stem = f"evaluation-{dataset.name}"
     names = (f"{stem}-{name}" for name in ("data.json", "left_out.csv"))
     common.write_summary(dataset, *(output_dir / name for name in names))
@@ -183,9 +192,9 @@ def evaluate_server() -> None:
         )
     run_flags = ("data_dir", "omega1", "contamination", "report")
     refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
-    dataset = list_folder(FLAGS.dataset, FLAGS.layout)
+    dataset = list_folder(FLAGS.dataset, FLAGS.layout, FLAGS.normal)
     names = dataset.class_names.values()
-    normal_name = next((name for name in names if is_normal_name(name)), "")
+    normal_name = FLAGS.normal or next((name for name in names if is_normal_name(name)), "")
     files, true_labels, ids = whole_set(dataset, normal_name, normal_name)
     if true_labels is None:
         print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))

@@ -194,7 +194,7 @@ def load_split(
         data_dir or config["data_dir"],
         image_shape,
         layout=config.get("layout"),
-        normal=config["normal_name"] if config["normal"] == "good" else None,
+        normal=config.get("named_normal"),
         max_value=config.get("max_value"),
     )
     return make_split(dataset, config["protocol"], config["normal"], config["seed"])

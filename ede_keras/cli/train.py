@@ -175,6 +175,7 @@ def describe(dataset, split, arguments, training):
         "protocol": FLAGS.protocol or dataset.default_protocol,
         "normal": split.normal,
         "normal_name": split.normal_name,
+        "named_normal": FLAGS.normal,
         "seed": FLAGS.seed,
         "recipe": FLAGS.recipe,
         "variant": FLAGS.variant,
@@ -263,7 +264,8 @@ def main(argv):
     x_train, x_val = split.x_train, split.x_val
     if FLAGS.tile:
         x_train, x_val = (cut_tiles(x, FLAGS.tile, FLAGS.stride) for x in (x_train, x_val))
-    common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
+    if devices.is_chief(strategy):
+        common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
     del dataset  # the split has copies of what it needs
     try:
         model, seconds = train(x_train, x_val, run.work, strategy)

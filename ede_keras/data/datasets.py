@@ -101,12 +101,13 @@ def load_dataset(
     )
 
 
-def list_folder(folder: StrPath, layout: str | None = None) -> Dataset:
+def list_folder(folder: StrPath, layout: str | None = None, normal: str | None = None) -> Dataset:
     """Lists the files of a folder in the form of a dataset, without reading them.
 
     Args:
         folder: An existing folder of images; or a list of them, or an image.
         layout: One of `folders.LAYOUTS`. Default: recognised by the subfolders.
+        normal: As in `load_dataset`.
 
     Returns:
         The dataset as from `load_dataset`, except that `x_train` and `x_test` hold the paths of
@@ -115,7 +116,7 @@ def list_folder(folder: StrPath, layout: str | None = None) -> Dataset:
     Raises:
         InputError: The folder does not have that layout, or cannot be read.
     """
-    found = _find_files(Path(folder).expanduser(), layout)
+    found = _find_files(Path(folder).expanduser(), layout, normal)
     if not found:
         raise InputError(
             "Expected an existing folder of images, .csv list or image file. "

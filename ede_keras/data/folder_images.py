@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.folders import LAYOUTS, Layout
 from ede_keras.data.images.files import (
-    choose_white,
     find_highest,
+    find_white,
     inspect_images,
     load_images,
 )
@@ -66,7 +66,9 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     paths = [folder / file for file in files]
     facts = dict(zip(files, inspect_images(paths), strict=True))
     highest = find_highest(paths, list(facts.values()))
-    white = _find_white(place, facts.values(), highest, options.max_value)
+    white = None
+    if any(fact.bits == 16 and not fact.problem for fact in facts.values()):
+        white = find_white(place, highest, options.max_value)
     height, width, channels = options.image_shape
     if height is None or width is None:
         sizes = (fact.size for fact in facts.values() if not fact.problem)
@@ -90,22 +92,6 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     _warn_of_lost(summary)
     n = len(train)
     return _build(place, layout, images[:n], images[n:], summary, white, masks)
-
-
-def _find_white(
-    place: Path, facts: Iterable[ImageFacts], highest: int, max_value: int | None
-) -> int | None:
-    """The value of white in files of 16 bits; None if there are none."""
-    if not any(fact.bits == 16 and not fact.problem for fact in facts):
-        return None
-    white = max_value or choose_white(highest)
-    if highest > white:
-        warnings.warn(
-            f"In {place} are values up to {highest}; those above {white} (--max_value, or the "
-            "run's) are read as white.",
-            stacklevel=4,
-        )
-    return white
 
 
 def _warn_of_blank(place: Path, facts: dict[str, ImageFacts], images: np.ndarray) -> None:

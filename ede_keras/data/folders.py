@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ede_keras.data.images.inspection import SUFFIXES
-from ede_keras.data.images.listing import list_files
+from ede_keras.data.images.listing import describe_twins, list_files
 from ede_keras.data.mask_files import MASK_FOLDERS, find_masks, split_masks_beside
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
@@ -97,6 +97,7 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     images, beside = split_masks_beside(listing.images)
     groups = _group(images)
     notes = [f"{link}/ is a link and was followed" for link in listing.links]
+    notes += describe_twins(images)
     left_out = dict(listing.left_out)
     parts = _find_parts(folder, groups, name)
     if parts:
@@ -108,7 +109,7 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     masks = dict(layout.masks)
     for mask, image in beside.items():
         if image in layout.test:
-            masks[image] = (mask,)
+            masks[image] = (*masks.get(image, ()), mask)
         elif image not in left_out:
             left_out[mask] = f"a mask, by its name, of {image}"
         else:  # the same reason
@@ -185,11 +186,13 @@ def _split_layout(
         )
     normal_name = _find_normal_name(folder / train_name, list(train), normal)
     # What the user names counts alone, if the test part has it.
-    named = normal is not None and any(g.lower() == normal.lower() for g in test)
+    asked = normal_name if normal is None else normal
+    named = normal is not None and any(g.lower() == asked.lower() for g in test)
     normals = {
         group
         for group in {*train, *test}
-        if group.lower() == normal_name.lower() or (not named and is_normal_name(group))
+        if group.lower() in (normal_name.lower(), asked.lower())
+        or (not named and is_normal_name(group))
     }
     others = sorted({*train, *test} - normals - {""})
     labels = {group: 1 + i for i, group in enumerate(others)}
@@ -205,7 +208,7 @@ def _split_layout(
     ]
     found, unused = find_masks(files_test, masks, test_name)
     left_out |= dict.fromkeys(unused, "a mask of no test image")
-    names = {0: normal_name or "good", **dict(enumerate(others, 1))}
+    names = {0: normal_name or asked or "good", **dict(enumerate(others, 1))}
     return Layout(
         "split", files_train, files_test, names, "official", found, left_out, tuple(notes)
     )

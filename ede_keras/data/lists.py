@@ -1,6 +1,7 @@
 """A list of images: a CSV file with `path,label[,split][,mask]`."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from ede_keras.data.folders import Layout, is_normal_name
@@ -65,7 +66,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             )
         rows: list[dict[str, str]] = []
         seen = set()
-        for row in reader:
+        for row in _read_lines(reader, path):
             blank = [name for name in columns if not row[name] and name != "mask"]
             if blank or None in row:
                 raise InputError(
@@ -87,6 +88,16 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise InputError(f"{path} must list at least one image. Received: no rows")
     return rows
+
+
+def _read_lines(reader: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
+    """The rows; an `InputError` if the file is no CSV."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(
+            f"Line {reader.line_num} of {path} must be CSV. Received: {error}"
+        ) from error
 
 
 def _find_normal(path: StrPath, names: list[str], normal: str | None) -> str:

@@ -11,12 +11,11 @@ import tensorflow as tf
 from PIL import Image
 
 from ede_keras.data.images.conversion import convert_to_png
-from ede_keras.data.images.inspection import inspect_image
 from ede_keras.utils.files import StrPath
 
 # Names of folders that hold masks, in upper or lower case.
 MASK_FOLDERS = ("ground_truth", "groundtruth", "gt", "mask", "masks", "label", "labels")
-_SUFFIX = re.compile(r"_(mask|label|gt|seg)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"[_-](mask|label|gt|seg)(_?\d+)?$", re.IGNORECASE)
 # Masks and maps are compared at this height and width, as is usual for MVTec.
 SIZE = 256
 # A lossless mask of at most so many grey levels is a drawing: all but 0 is anomalous. One of more
@@ -75,8 +74,8 @@ def split_masks_beside(files: Iterable[str]) -> tuple[list[str], dict[str, str]]
     masks = {}
     for file in files:
         name = str(Path(file).with_suffix("")).lower()
-        if (image := by_name.get(_SUFFIX.sub("", name))) not in (None, file):
-            masks[file] = image
+        if (base := _SUFFIX.sub("", name)) != name and base in by_name:
+            masks[file] = by_name[base]
     return [file for file in files if file not in masks], masks
 
 
@@ -86,7 +85,7 @@ class Masks:
 
     Args:
         drawn: Mask of each image that has one: bool `(SIZE, SIZE)`, true for anomalous pixels.
-        unread: Images whose mask cannot be read, with the reason.
+        unread: Images whose mask cannot be used, with the reason.
         empty: Images whose mask has no anomalous pixel.
         resized: Images whose mask has another size than the image.
     """
@@ -117,9 +116,8 @@ class Masks:
         for file, parts in masks.items():
             try:
                 pixels = np.logical_or.reduce([read_mask(Path(folder, part)) for part in parts])
-            except (ValueError, OSError, SyntaxError) as error:
-                problems = [inspect_image(Path(folder, part)).problem for part in parts]
-                unread[file] = next(filter(None, problems), None) or str(error)
+            except ValueError as error:
+                unread[file] = str(error)
                 continue
             if file in sizes and sizes[file] != pixels.shape:
                 resized.append(file)
@@ -127,6 +125,9 @@ class Masks:
                 empty.append(file)
                 continue
             drawn[file] = resize_mask(pixels)
+            if not drawn[file].any():
+                del drawn[file]
+                unread[file] = f"no pixel is left at {SIZE} x {SIZE}"
         return cls(drawn, unread, tuple(empty), tuple(resized))
 
     def select(
@@ -169,8 +170,7 @@ def read_mask(path: StrPath) -> np.ndarray:
         bool `(height, width)`.
 
     Raises:
-        ValueError: The file has a problem, see `inspection.inspect_image`.
-        OSError: The file is damaged, or cannot be read.
+        ValueError: The file cannot be read.
     """
     png = convert_to_png(path)
     pixels = tf.io.decode_png(png, dtype=tf.uint16).numpy()

@@ -140,10 +140,11 @@ def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, An
     """
     found = {*masks.drawn, *masks.unread, *masks.empty}
     missing = [file for file in anomalous if file not in found]
+    empty = [file for file in masks.empty if file in {*anomalous}]  # that of a normal one is right
     counts = {
         "found": len(masks.drawn),
         "missing": len(missing),
-        "empty": len(masks.empty),
+        "empty": len(empty),
         "unread": len(masks.unread),
         "of_another_size_than_the_image": len(masks.resized),
     }
@@ -154,8 +155,8 @@ def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, An
             + ", ".join(list(files)[:_SHOWN])
             for files, what in (
                 (missing, "have no mask"),
-                (masks.empty, "have an empty mask"),
-                (masks.unread, "have a mask that cannot be read"),
+                (empty, "have an empty mask"),
+                (masks.unread, "have a mask that cannot be used"),
             )
             if files
         ]

@@ -89,7 +89,6 @@ class TwoPhaseTrainer(keras.Model):
             ValueError: XLA on several devices, or an optimizer with `use_ema=True`.
         """
         check_compile_arguments((optimizer, ede2_optimizer), others)
-        self.release("optimizer", "ede2_optimizer")  # this method alone sets them, together
         if optimizer is None:
             optimizer = keras.optimizers.Adam(
                 TrainingArguments.learning_rate, beta_1=TrainingArguments.beta_1
@@ -102,6 +101,7 @@ class TwoPhaseTrainer(keras.Model):
                     f"{type(self.distribute_strategy).__name__}"
                 )
             jit_compile = False
+        self.release("optimizer", "ede2_optimizer")  # this method alone sets them, together
         super().compile(
             optimizer=optimizer,
             jit_compile=jit_compile,

@@ -192,7 +192,7 @@ def _read_content(image: str | Path | bytes) -> bytes:
     content = image if isinstance(image, bytes) else Path(image).read_bytes()
     try:
         return make_decodable(content)
-    except (ValueError, OSError, SyntaxError) as error:
+    except ValueError as error:
         if isinstance(image, bytes):  # the server says what it expects
             return content
         raise InputError(f"Every image must be complete. Received: {image} ({error})") from error

@@ -26,6 +26,7 @@ def trace_once(model: keras.Model) -> None:
         key = str(specs)
         if key not in traced:
             traced[key] = function.get_concrete_function(specs)
-        return traced[key](*tf.nest.flatten(data))
+        # A batch that `predict_on_batch` gets is still an array.
+        return traced[key](*map(tf.convert_to_tensor, tf.nest.flatten(data)))
 
     model.predict_function = predict

@@ -95,6 +95,12 @@ def test_a_folder_of_odd_files_from_training_to_export(run_command, tmp_path):
     run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={tmp_path / 'ede'}")
     decoding = json.loads((tmp_path / "ede/1/assets.extra/decoding.json").read_text())
     assert decoding == {"max_value": 4095}
+    for layout, more in (("bare_split", ()), ("ganomaly", ("--normal=0.normal",))):
+        parts = write_folder(tmp_path / layout, layout, n=4, size=16)
+        run_command("train.py", *flags[3:], f"--dataset={parts}", f"{flags[2]}", *more)
+        other = tmp_path / f"runs/{layout}/good/0"
+        run_command("evaluate.py", f"--run_dir={other}")
+        assert (other / "evaluation.csv").read_bytes() == (other / "scores.csv").read_bytes()
     done = run_command("train.py", *flags, "--strict", "--overwrite", check=False)
     assert done.returncode == 1 and "1 file, empty file" in done.stderr
     assert (ROOT / "train.py").exists() and run.exists()

@@ -51,6 +51,21 @@ def test_normal_class_of_any_name(tmp_path):
     assert layout.test == {"test/OK/d.png": 0, "test/bottle/b.png": 0, "test/can/c.png": 1}
 
 
+@pytest.mark.parametrize("normal", [None, "good", "fine"])
+def test_flat_train_beside_good_and_bad(tmp_path, normal):
+    touch(tmp_path, "train/a.png", "test/good/b.png", "test/bad/c.png")
+    layout = find_layout(tmp_path, normal=normal)
+    assert layout.test == {"test/bad/c.png": 1, "test/good/b.png": 0}
+    assert layout.class_names == {0: normal or "good", 1: "bad"}
+
+
+def test_good_is_normal_if_the_user_says_so(tmp_path):
+    touch(tmp_path, "train/bottle/a.png", "test/good/b.png", "test/bottle/c.png", "test/ok/d.png")
+    layout = find_layout(tmp_path, normal="good")
+    assert layout.class_names == {0: "bottle", 1: "ok"}
+    assert layout.test == {"test/bottle/c.png": 0, "test/good/b.png": 0, "test/ok/d.png": 1}
+
+
 def test_anomalies_in_train_keep_their_label(tmp_path):
     touch(tmp_path, "train/Good/a.png", "train/bad/b.png", "test/bad/c.png", "test/dent/d.png")
     layout = find_layout(tmp_path)

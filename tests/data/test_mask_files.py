@@ -120,7 +120,7 @@ def test_what_is_wrong_with_masks_is_counted(tmp_path):
         "1 anomalous images have no mask, so their pixels are not measured: test/dent/none.png",
         "1 anomalous images have an empty mask, so their pixels are not measured: "
         "test/dent/empty.png",
-        "1 anomalous images have a mask that cannot be read",
+        "1 anomalous images have a mask that cannot be used",
         "1 masks have another size than their images",
     ):
         assert text in said
@@ -132,6 +132,24 @@ def test_what_is_wrong_with_masks_is_counted(tmp_path):
     assert abs(rows[0] - 10 * 4) <= 1 and abs(rows[-1] - 30 * 4) <= 2
     assert abs(columns[0] - 5 * SIZE / 48) <= 1 and abs(columns[-1] - 25 * SIZE / 48) <= 2
     assert dataset.masks.select(files[::2], np.array([0, 1])) is None
+
+
+def test_what_vanishes_at_256_pixels_is_not_measured(tmp_path):
+    thin = np.zeros((1500, 1500), bool)
+    thin[700, 700:703] = True
+    write_parts(tmp_path, {"a": thin, "b": DRAWN})
+    masks = load_dataset(str(tmp_path)).masks
+    assert list(masks.drawn) == ["test/dent/b.png"]
+    assert masks.unread == {"test/dent/a.png": "no pixel is left at 256 x 256"}
+
+
+def test_an_empty_mask_of_a_good_image_is_right(tmp_path):
+    write_parts(tmp_path, {"a": DRAWN})
+    (tmp_path / "ground_truth/good").mkdir()
+    Image.fromarray(np.zeros((64, 48), np.uint8)).save(tmp_path / "ground_truth/good/0.png")
+    summary = load_dataset(str(tmp_path)).summary
+    assert summary.to_dict()["masks"]["empty"] == 0
+    assert not any("empty mask" in line for line in summary.lines())
 
 
 def test_parts_of_one_mask_count_together(tmp_path):

@@ -84,6 +84,47 @@ def test_links_are_followed_once(tmp_path):
     assert "bad/ is a link and was followed" in layout.notes
 
 
+def test_links_that_come_first_or_lead_above(tmp_path):
+    """Each file is read once, by the path of its real folder."""
+    save(tmp_path / "parts/zrun3/a.png", GREY)
+    save(tmp_path / "parts/other/b.png", GREY)
+    save(tmp_path / "beside/c.png", GREY)
+    os.symlink(tmp_path / "parts/zrun3", tmp_path / "parts/latest")
+    os.symlink(tmp_path, tmp_path / "parts/above")
+    os.symlink(tmp_path / "beside", tmp_path / "parts/one")
+    os.symlink(tmp_path / "beside", tmp_path / "parts/two")
+    listing = list_files(tmp_path / "parts")
+    assert listing.images == ("one/c.png", "other/b.png", "zrun3/a.png")
+    assert {*listing.left_out} == {"above", "latest", "two"} and listing.links == ("one",)
+
+
+def test_sound_video_and_text_are_no_images(tmp_path):
+    (tmp_path / "a.avi").write_bytes(b"RIFF\0\0\0\0AVI LIST" + bytes(50))
+    (tmp_path / "b.txt").write_bytes(b"BMW and other cars, a text")
+    save(tmp_path / "c.dat", COLOUR, "WEBP")
+    save(tmp_path / "d.dat", COLOUR, "BMP")
+    assert list_files(tmp_path).images == ("c.dat", "d.dat")
+
+
+def test_files_of_one_name_are_noted(tmp_path):
+    save(tmp_path / "a.png", GREY)
+    save(tmp_path / "a.bmp", GREY)
+    save(tmp_path / "b.png", GREY)
+    notes = find_layout(tmp_path).notes
+    assert notes == ("1 images have the name of another one but for the suffix: a.bmp and a.png",)
+
+
+def test_a_pnm_of_16_bits_may_hold_fewer(tmp_path):
+    levels = np.round(np.linspace(0, 4095, 32 * 32)).astype(">u2").reshape(32, 32)
+    (tmp_path / "a.pgm").write_bytes(b"P5\n32 32\n65535\n" + levels.tobytes())
+    own = (levels // 16).astype(np.uint8)
+    (tmp_path / "b.pgm").write_bytes(b"P5\n32 32\n4095\n" + levels.tobytes())  # names its white
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.max_value == 4095 and own.any()
+    for image in dataset.x_train:
+        np.testing.assert_allclose(image[..., 0], levels * (255 / 4095), atol=0.51)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     assert list_files(tmp_path).left_out == {"a.png": "no regular file"}
@@ -187,9 +228,9 @@ def test_grey_levels_of_more_than_8_bits_are_kept(tmp_path, kind, bits, white):
     [
         ("uint16", 1000, 1023),
         ("int32", 4000, 4095),
-        ("uint16", 200, 255),
-        ("float32", 1.0, 1),
-        ("float64", 200.0, 255),
+        ("int64", 200, None),
+        ("float32", 1.0, None),
+        ("float64", 200.0, None),
         ("uint8", 9, None),
     ],
 )
@@ -198,10 +239,17 @@ def test_arrays_are_scaled_by_the_same_rule(tmp_path, dtype, high, white):
     np.savez(tmp_path / "a.npz", x_train=x, y_train=np.zeros(4), x_test=x, y_test=np.zeros(4))
     dataset = load_dataset(str(tmp_path / "a.npz"))
     assert dataset.max_value == white
-    np.testing.assert_allclose(dataset.x_train[..., 0], x * (255 / (white or 255)), rtol=1e-5)
-    if white in (1023, 4095):
+    scale = 255 / (white or (1 if high == 1 else 255))
+    np.testing.assert_allclose(dataset.x_train[..., 0], x * scale, rtol=1e-5)
+    if white is not None:
         other = load_dataset(str(tmp_path / "a.npz"), max_value=8190)
         np.testing.assert_allclose(other.x_train[..., 0], x * (255 / 8190), rtol=1e-5)
+        with pytest.warns(UserWarning, match=f"values up to {high}; those above 500"):
+            cut = load_dataset(str(tmp_path / "a.npz"), max_value=500)
+        np.testing.assert_allclose(cut.x_train[..., 0], np.minimum(x / 500, 1) * 255, rtol=1e-5)
+    elif "float" in dtype:  # whose scale is known: a run's white of 16 bits does not matter
+        other = load_dataset(str(tmp_path / "a.npz"), max_value=4095)
+        np.testing.assert_array_equal(other.x_train, dataset.x_train)
 
 
 def test_notes_on_pages_alpha_and_sizes(tmp_path):

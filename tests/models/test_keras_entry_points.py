@@ -99,3 +99,5 @@ def test_batches_of_any_size_are_traced_once(build, images):
     for scores in found:
         np.testing.assert_allclose(scores, found[0][: len(scores)], rtol=1e-5)
     assert model.make_predict_function() is traced
+    batch = model.predict_on_batch(images[:5].astype("float32"))
+    np.testing.assert_allclose(batch["score"], found[0][:5], rtol=1e-5)

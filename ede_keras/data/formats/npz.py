@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 
 from ede_keras.data.formats import Arrays
-from ede_keras.data.images.files import WHITES, choose_white
+from ede_keras.data.images.files import WHITES, find_white
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
@@ -30,11 +30,11 @@ def read_scaled_npz(
     Args:
         path: The file. Pickled objects in it are refused.
         need_labels: Whether all four arrays are required. If False, x_train or x_test is enough.
-        max_value: The value of white in integers of more than 8 bits and in floats above 1.
+        max_value: The value of white in integers other than uint8 and in floats above 255.
 
     Returns:
         `(arrays, white)`: the four `formats.Arrays`, of which missing ones are empty; and the
-        value of white as stored, None for uint8.
+        value of white as stored, None for 8 bits and for floats up to 255, whose scale is known.
 
     Raises:
         InputError: Not such a file, or damaged.
@@ -62,7 +62,7 @@ def read_scaled_npz(
         raise InputError(f"{path} must hold at least one image. Received: 0 images")
     white = _find_white(path, x_train, x_test, max_value)
     scaled = _to_255(x_train, white), y_train, _to_255(x_test, white), y_test
-    return scaled, None if x_train.dtype == np.uint8 else white
+    return scaled, white if white > 255 or white == max_value else None
 
 
 def _load_npz(path: StrPath, need_labels: bool) -> dict[str, np.ndarray]:
@@ -124,23 +124,22 @@ def _check_labels(path: StrPath, key: str, y: np.ndarray) -> np.ndarray:
 def _find_white(
     path: StrPath, x_train: np.ndarray, x_test: np.ndarray, max_value: int | None
 ) -> int:
-    """Finds the value of a white pixel: 1, `max_value` or one of `WHITES`."""
+    """Finds the value of a white pixel: 1, 255, or that of more than 8 bits."""
     high, other = x_train.max(initial=0), x_test.max(initial=0)
-    high = high if len(x_train) else other
-    kind, highest = x_train.dtype.kind, max(high, other)
-    if kind == "b" or (kind == "f" and high <= 1.001):  # allows rounding errors
-        white = 1
-    elif max_value is not None and x_train.dtype != np.uint8:
-        return max_value
-    elif kind in "ui" and highest <= WHITES[-1]:
-        return choose_white(int(highest))
-    elif high <= 255:
-        white = 255
-    else:
+    high, highest = high if len(x_train) else other, max(high, other)
+    kind = x_train.dtype.kind
+    if x_train.dtype == np.uint8:
+        return 255
+    if kind in "ui" and (max_value is not None or highest <= WHITES[-1]):
+        return find_white(path, int(highest), max_value)
+    if kind == "f" and high > 255 and max_value is not None:
+        return find_white(path, int(np.ceil(highest)), max_value)
+    if kind in "ui" or high > 255:
         raise InputError(
             f"{path}: images must be in 0-1, in 0-255, or integers up to {WHITES[-1]}; or give "
             f"--max_value, the value of white. Received: dtype {x_train.dtype} with maximum {high}"
         )
+    white = 1 if high <= 1.001 else 255  # allows rounding errors
     if other > 1.001 * white:
         raise InputError(
             f"{path}: x_train and x_test must have the same range, here 0-{white}. "

@@ -7,7 +7,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ede_keras.data.images.inspection import FORMATS, ignore_pillow_warnings, inspect_image
+from ede_keras.data.images.inspection import (
+    FORMATS,
+    ImageFacts,
+    ignore_pillow_warnings,
+    inspect_image,
+)
 from ede_keras.utils.files import StrPath
 
 # What turns an image of an EXIF orientation upright.
@@ -35,12 +40,18 @@ def convert_to_png(source: StrPath | bytes) -> bytes:
         The content of a PNG file.
 
     Raises:
-        ValueError: `inspect_image` finds a problem.
-        OSError: The file is damaged, or cannot be read.
+        ValueError: `inspect_image` finds a problem, or the file is damaged.
     """
     facts = inspect_image(source)
     if facts.problem:
         raise ValueError(f"Expected an image that can be read. Received: {facts.problem}")
+    try:
+        return _convert(source, facts)
+    except Exception as error:  # Pillow raises many types of errors on damaged files
+        raise ValueError("Expected an image that can be read. Received: damaged") from error
+
+
+def _convert(source: StrPath | bytes, facts: ImageFacts) -> bytes:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with ignore_pillow_warnings():
         opened = Image.open(file, formats=FORMATS)
@@ -66,7 +77,6 @@ def make_decodable(content: bytes) -> bytes:
 
     Raises:
         ValueError: As in `convert_to_png`.
-        OSError: As in `convert_to_png`.
     """
     return content if inspect_image(content).is_plain else convert_to_png(content)
 

@@ -5,6 +5,7 @@ by its EXIF orientation, CMYK), Pillow converts to PNG first.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,18 +32,8 @@ def list_images(folder: StrPath) -> list[Path]:
 
 
 def inspect_images(paths: Sequence[StrPath]) -> list[ImageFacts]:
-    """What the headers of image files say, one by one; see `inspection.inspect_image`.
-
-    A file that may not be read has that problem.
-    """
-
-    def inspect(path: StrPath) -> ImageFacts:
-        try:
-            return inspect_image(path)
-        except PermissionError:
-            return ImageFacts("no permission to read it")
-
-    return [inspect(path) for path in paths]
+    """What the headers of image files say, one by one; see `inspection.inspect_image`."""
+    return [inspect_image(path) for path in paths]
 
 
 def load_images(
@@ -99,14 +90,26 @@ def find_highest(paths: Sequence[StrPath], facts: Sequence[ImageFacts]) -> int:
     return max((int(value) for value in found if value is not None), default=0)
 
 
-def choose_white(highest: int) -> int:
-    """The value of white if the highest pixel of a set of 16 bits is `highest`.
+def find_white(place: StrPath, highest: int, max_value: int | None = None) -> int:
+    """Finds the value of white in a set of images of more than 8 bits.
+
+    Args:
+        place: The set, for the warning if there are pixels above white.
+        highest: Its highest pixel, at most 65535 unless `max_value` is given.
+        max_value: The value of white, if it is known.
 
     Returns:
-        The least of 255, 1023, 4095, 16383 and 65535 that is not below it: of 8, 10, 12, 14 and
-        16 bits.
+        `max_value`, or the smallest of 255, 1023, 4095, 16383 and 65535 that is not below
+        `highest`: of 8, 10, 12, 14 and 16 bits.
     """
-    return next(white for white in WHITES if highest <= white)
+    white = max_value or next(white for white in WHITES if highest <= white)
+    if highest > white:
+        warnings.warn(
+            f"In {place} are values up to {highest}; those above {white} (--max_value, or the "
+            "run's) are read as white.",
+            stacklevel=5,
+        )
+    return white
 
 
 def decode_content(
@@ -124,7 +127,7 @@ def decode_content(
 
     Raises:
         ValueError: The file has a problem, see `inspection.inspect_image`.
-        tf.errors.OpError: Not a complete image file. If Pillow reads it: OSError.
+        tf.errors.OpError: Not a complete image file.
     """
     *size, channels = image_shape
     content = make_decodable(content)
@@ -150,7 +153,7 @@ def read_checked(path: StrPath) -> bytes:
     try:
         content = make_decodable(Path(path).read_bytes())
         decoding.decode_pixels(tf.constant(content))
-    except (tf.errors.OpError, OSError, ValueError, SyntaxError) as error:
+    except (tf.errors.OpError, OSError, ValueError) as error:
         raise InputError("damaged") from error
     return content
 

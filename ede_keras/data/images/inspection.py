@@ -36,7 +36,7 @@ SUFFIXES = (
     *(".avif", ".heic", ".heif", ".hif"),
 )
 NO_IMAGE = "no image"  # how such reasons begin
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # EXIF 2.3, Section 4.6.4
 _PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -56,7 +56,7 @@ class ImageFacts:
         format: Pillow's name of the format; empty if it is unknown.
         size: `(height, width)` in pixels, upright.
         bits: 16 if the pixels have more than 8 bits and the file does not say which value is
-            white (PNG, TIFF), else 8.
+            white (PNG, TIFF, PNM of 16 bits), else 8.
         orientation: EXIF orientation that is left to be applied, 1 to 8; 1 is upright.
         n_frames: Pages of a TIFF or frames of an animation.
         has_alpha: Whether there is an alpha channel or a transparent colour.
@@ -82,9 +82,6 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
     Returns:
         The facts. `problem` says if it is no image, is damaged, too large, or has pixels that are
         not read: floating point, 32 bits, signed, 16 bits of each colour in a TIFF.
-
-    Raises:
-        PermissionError: There is no permission to read the file.
     """
     name = "" if isinstance(source, bytes) else os.fspath(source)
     try:
@@ -98,8 +95,10 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
                     return _describe(image, file)
             except UnidentifiedImageError:
                 return ImageFacts(_name_unidentified(head, name))
+    except FileNotFoundError:
+        return ImageFacts("no such file")
     except PermissionError:
-        raise
+        return ImageFacts("no permission to read it")
     except Image.DecompressionBombError:
         return ImageFacts(_TOO_LARGE)
     except Exception:  # Pillow raises many types of errors on damaged files
@@ -133,7 +132,16 @@ def looks_like_image(path: StrPath) -> bool:
             head = file.read(12)
     except OSError:
         return False
-    return head.startswith(_MAGIC) or (head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS)
+    return _begins_as_image(head)
+
+
+def _begins_as_image(head: bytes) -> bool:
+    """Whether these first bytes are those of an image, 12 of them at least."""
+    if head.startswith(b"RIFF"):  # a container, also of sound and video
+        return head[8:12] == b"WEBP"
+    if head.startswith(b"BM"):
+        return head[6:10] == bytes(4)
+    return head.startswith(_MAGIC) or (head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS)
 
 
 def _open(source: StrPath | bytes) -> IO[bytes]:
@@ -188,7 +196,10 @@ def _read_bits(image: ImageFile.ImageFile, file: IO[bytes]) -> tuple[int, str]:
         return (16 if bits > 8 else 8), ""
     if image.mode == "F":
         return 32, "floating-point pixels"
-    return 8, ""
+    # Pillow scales a PNM by the highest value that its header names. That is 65535 whatever the
+    # camera's bits are, if a program stored 16 of them.
+    named = image.format == "PPM" and image.mode == "I" and "I;16B" in str(image.tile)
+    return (16 if named else 8), ""
 
 
 def _read_orientation(image: ImageFile.ImageFile, file: IO[bytes]) -> int:
@@ -222,7 +233,7 @@ def _name_unidentified(head: bytes, name: str) -> str:
     suffix = Path(name).suffix.lower()
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return "HEIC, which needs pip install 'ede-keras[heif]'"
-    if head.startswith(_MAGIC):
+    if _begins_as_image(head):
         return "damaged"
     if suffix in SUFFIXES or not suffix:
         return f"{NO_IMAGE}, by its content"

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from ede_keras.data.images.inspection import NO_IMAGE, is_image_name, looks_like_image
@@ -53,7 +54,6 @@ def list_files(folder: StrPath) -> Listing:
     """
     root = Path(folder)
     images, left_out, links = [], {}, []
-    seen: set[tuple[int, int]] = set()
 
     def fail(error: OSError) -> None:  # by default, os.walk skips such a folder
         raise InputError(
@@ -64,19 +64,23 @@ def list_files(folder: StrPath) -> Listing:
     def name(path: str) -> str:
         return Path(path).relative_to(root).as_posix()
 
+    # Folders come before links to them. A link to a folder above the root would lead back here.
+    above = {_identify(path) for path in root.resolve().parents}
+    real = {_identify(parent) for parent, _, _ in os.walk(root, onerror=fail)}
+    followed: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(root, onerror=fail, followlinks=True):
-        state = os.stat(parent)
-        seen.add((state.st_dev, state.st_ino))
         kept = []
         for sub in sorted(filter(_is_shown, folders)):
             path = os.path.join(parent, sub)
-            state = os.stat(path)
-            if os.path.islink(path):
-                if (state.st_dev, state.st_ino) in seen:
+            identity = _identify(path)
+            is_real = identity in real and Path(path).resolve() == root.resolve() / name(path)
+            if not is_real:
+                if identity in real | above | followed:
                     left_out[name(path)] = "a link to a folder that is read already"
                     continue
-                links.append(name(path))
-            seen.add((state.st_dev, state.st_ino))
+                followed.add(identity)
+                if os.path.islink(path):
+                    links.append(name(path))
             kept.append(sub)
         folders[:] = kept
         for file in sorted(filter(_is_shown, files)):
@@ -87,6 +91,11 @@ def list_files(folder: StrPath) -> Listing:
                 images.append(name(path))
     images.sort(key=lambda file: Path(file).parts)
     return Listing(tuple(images), dict(sorted(left_out.items())), tuple(links))
+
+
+def _identify(path: StrPath) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_dev, state.st_ino
 
 
 def _is_shown(name: str) -> bool:
@@ -105,3 +114,13 @@ def _find_reason(path: str) -> str:
         return ""
     suffix = Path(path).suffix.lower()
     return f"{NO_IMAGE} that is read ({suffix})" if suffix else NO_IMAGE
+
+
+def describe_twins(files: Iterable[str]) -> list[str]:
+    """A note on files that differ in their suffix alone: one may be a mask or a copy."""
+    first: dict[Path, str] = {}
+    twins = [f for f in files if first.setdefault(Path(f).with_suffix(""), f) != f]
+    if not twins:
+        return []
+    example = f"{first[Path(twins[0]).with_suffix('')]} and {twins[0]}"
+    return [f"{len(twins)} images have the name of another one but for the suffix: {example}"]
