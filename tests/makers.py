@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 FOLDERS = {
     "mvtec": ("train/good", "test/good", "test/crack", "test/hole", "ground_truth/hole"),
@@ -125,6 +126,13 @@ def write_image(path, image):
         path.write_bytes(tf.io.encode_jpeg(image).numpy())
     else:
         path.write_bytes(bmp_bytes(image))
+    return path
+
+
+def save(path, pixels, format_name=None, **arguments):
+    """Writes pixels by Pillow, in the format of the suffix or another one; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, format_name, **arguments)
     return path
 
 

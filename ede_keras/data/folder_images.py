@@ -13,10 +13,9 @@ from ede_keras.data.folders import LAYOUTS, Layout
 from ede_keras.data.images.files import (
     find_highest,
     find_white,
-    inspect_images,
     load_images,
 )
-from ede_keras.data.images.inspection import ImageFacts
+from ede_keras.data.images.inspection import ImageFacts, inspect_image
 from ede_keras.data.mask_files import Masks
 from ede_keras.data.summary import (
     LoadingSummary,
@@ -64,7 +63,7 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     folder = place.parent if place.is_file() else place
     files = [*layout.train, *layout.test]
     paths = [folder / file for file in files]
-    facts = dict(zip(files, inspect_images(paths), strict=True))
+    facts = {file: inspect_image(folder / file) for file in files}
     highest = find_highest(paths, list(facts.values()))
     white = None
     if any(fact.bits == 16 and not fact.problem for fact in facts.values()):

@@ -12,8 +12,9 @@ from PIL import Image, ImageOps
 
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.images.decoding import decode_image
-from ede_keras.data.images.files import find_size, list_images, load_images
+from ede_keras.data.images.files import load_images
 from ede_keras.data.images.inspection import inspect_image
+from ede_keras.data.images.listing import list_files
 from ede_keras.errors import InputError
 
 # The smallest GIF: one white pixel, with the palette (255, 255, 255), (0, 0, 0).
@@ -82,7 +83,7 @@ def test_a_jpeg_is_turned_upright(tmp_path, orientation):
         misnamed = shutil.copy(path, tmp_path / name)
         again, _ = load_images([misnamed], (18, 12, 3))
         np.testing.assert_allclose(again[0].astype(int), found[0], atol=2)
-        assert find_size(misnamed) == find_size(path)
+        assert inspect_image(misnamed).size == inspect_image(path).size
 
 
 def test_the_size_of_the_first_image_is_that_of_all(tmp_path):
@@ -90,13 +91,12 @@ def test_the_size_of_the_first_image_is_that_of_all(tmp_path):
     tags[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=tags)
     write_image(tmp_path / "b.png", COLOUR)
-    assert find_size(tmp_path / "a.jpg") == (30, 20)
-    assert find_size(tmp_path / "b.png") == (8, 6)
+    assert inspect_image(tmp_path / "a.jpg").size == (30, 20)
+    assert inspect_image(tmp_path / "b.png").size == (8, 6)
     dataset = load_dataset(str(tmp_path), image_shape=(None, None, 1))
     assert dataset.x_train.shape == (2, 30, 20, 1)
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"complete image file.*a\.jpg \(no image, by its content"):
-        find_size(tmp_path / "a.jpg")
+    assert inspect_image(tmp_path / "a.jpg").problem == "no image, by its content"
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Image appears to be a malformed")
@@ -151,7 +151,7 @@ def test_exif_data_turn_other_formats(tmp_path, kind, place):
         chunk, rest = content[begin:end], content[:begin] + content[end:]
         path.write_bytes(rest[:-12] + chunk + rest[-12:])
     found, damaged = load_images([path], (6, 8, 3))
-    assert not damaged.any() and find_size(path) == (6, 8)
+    assert not damaged.any() and inspect_image(path).size == (6, 8)
     np.testing.assert_array_equal(found[0], np.rot90(COLOUR, -1))
 
 
@@ -173,7 +173,7 @@ def test_other_formats(tmp_path, name, mode, pixels):
     found, damaged = load_images([tmp_path / name], expected.shape)
     np.testing.assert_array_equal(found[0], expected)
     assert not damaged.any()
-    assert list_images(tmp_path) == [tmp_path / name]
+    assert list_files(tmp_path).images == (name,)
 
 
 def test_tiff_and_png_in_one_folder(tmp_path):
@@ -183,7 +183,7 @@ def test_tiff_and_png_in_one_folder(tmp_path):
     (tmp_path / "no.webp").write_bytes(b"no image")
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.tif", compression="group4")
     write_image(tmp_path / "z.png", COLOUR)
-    paths = list_images(tmp_path)
+    paths = [tmp_path / name for name in list_files(tmp_path).images]
     found, damaged = load_images(paths, COLOUR.shape)
     names = np.array([path.stem for path in paths])
     assert {*names[damaged]} == {"float", "no", "bomb"}
@@ -247,13 +247,13 @@ def test_channels_of_a_folder(tmp_path, added, channels):
     np.testing.assert_array_equal(same.x_test, dataset.x_test)
 
 
-def test_list_images(tmp_path):
+def test_list_files(tmp_path):
     wanted = ["B.PNG", "a.jpg", "sub/deep/c.JPEG", "sub/d.bmp", "z.gif", "ünï code.png"]
     ignored = [".hidden.png", ".git/e.png", "notes.txt", "png", "sub/Thumbs.db", "f.png.txt"]
     for name in wanted + ignored:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    found = list_files(tmp_path).images
     assert sorted(found) == sorted(wanted)
-    assert found == [path.relative_to(tmp_path).as_posix() for path in list_images(str(tmp_path))]
+    assert found == list_files(str(tmp_path)).images

@@ -16,7 +16,6 @@ import tensorflow as tf
 from ede_keras.data.images import decoding
 from ede_keras.data.images.conversion import convert_in_graph, make_decodable
 from ede_keras.data.images.inspection import ImageFacts, inspect_image
-from ede_keras.data.images.listing import list_files
 from ede_keras.errors import InputError
 from ede_keras.utils import pipeline, scratch
 from ede_keras.utils.files import StrPath
@@ -24,16 +23,6 @@ from ede_keras.utils.files import StrPath
 # What white may be in files of 16 bits: cameras fill 8 to 16 of them.
 WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 _decode_to_size = tf.function(decoding.decode_to_size)
-
-
-def list_images(folder: StrPath) -> list[Path]:
-    """Lists all image files in a folder and its subfolders, sorted; see `listing.list_files`."""
-    return [Path(folder, file) for file in list_files(folder).images]
-
-
-def inspect_images(paths: Sequence[StrPath]) -> list[ImageFacts]:
-    """What the headers of image files say, one by one; see `inspection.inspect_image`."""
-    return [inspect_image(path) for path in paths]
 
 
 def load_images(
@@ -50,7 +39,7 @@ def load_images(
         image_shape: `(height, width, channels)` of the result, channels 1 or 3.
         verbose: 1 shows a progress bar, 0 does not.
         max_value: The value of white in PNG and TIFF files of 16 bits.
-        facts: What `inspect_images` returns for the files, if it is known already.
+        facts: What `inspect_image` returns for each file, if it is known already.
 
     Returns:
         `(images, unread)`. `images` is a uint8 array `(m, height, width, channels)` on disk (see
@@ -58,7 +47,7 @@ def load_images(
         that have a problem or cannot be decoded; `images` does not include them.
     """
     *size, channels = image_shape
-    facts = inspect_images(paths) if facts is None else facts
+    facts = [inspect_image(path) for path in paths] if facts is None else facts
     unread = np.array([bool(fact.problem) for fact in facts], bool)
     readable = np.flatnonzero(~unread).tolist()
     decoded = _map_files(
@@ -147,7 +136,7 @@ def read_checked(path: StrPath) -> bytes:
     Raises:
         InputError: The file cannot be read; the message is the reason, in a few words.
     """
-    fact = inspect_images([path])[0]
+    fact = inspect_image(path)
     if fact.problem:
         raise InputError(fact.problem)
     try:
@@ -156,27 +145,6 @@ def read_checked(path: StrPath) -> bytes:
     except (tf.errors.OpError, OSError, ValueError) as error:
         raise InputError("damaged") from error
     return content
-
-
-def find_size(path: StrPath) -> tuple[int, int]:
-    """Returns height and width of an image file, after it is turned upright.
-
-    Args:
-        path: The file.
-
-    Returns:
-        `(height, width)` in pixels.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    fact = inspect_images([path])[0]
-    if fact.problem:
-        raise InputError(
-            f"Expected a complete image file. Replace or remove this one. Received: {path} "
-            f"({fact.problem})"
-        )
-    return fact.size
 
 
 def _map_files(
