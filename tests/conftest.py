@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -43,6 +44,11 @@ LONGEST = (
     "test_refusals.py",
     "test_saving.py",
 )
+
+
+# Garbage collection need not walk through all that was imported, again and again.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_collection_modifyitems(items):

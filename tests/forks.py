@@ -6,6 +6,7 @@ after that many seconds, if not null. Answers each line with the exit code. Noth
 may run in the parent: a fork would lose its threads.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -39,6 +40,11 @@ def run(arguments, cwd, env, stdin, stdout, stderr):
         sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
         runpy.run_path(arguments[0], run_name="__main__")
 
+
+# Garbage collection would walk through all that was imported, again and again, and would copy its
+# pages in each fork.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 for line in sys.stdin:
     command = json.loads(line)
