@@ -40,6 +40,7 @@ LONGEST = (
     "test_docs.py",
     "test_packaging.py",
     "test_savedmodel.py",
+    "test_algorithm1.py",
     "test_trainer.py",
     "test_refusals.py",
     "test_saving.py",
