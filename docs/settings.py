@@ -15,11 +15,16 @@ PAGE = Path(__file__).parent / "pages/settings.md"
 TEXT = """\
 # Settings
 
-Every argument of the model and of its training, with the values of the three recipes. Each is a
-keyword argument of `fit_recipe` and, but for those of training, of `EDE`; and a flag of `ede-train`
-and `train.py`: `--latent_dim=32`, `--mirror` or `--nomirror`. What is not given has the recipe's
-value. This page is written by `python docs/settings.py` from `models/arguments.py` and
-`models/recipes.py`.
+Every argument of the model and of its training, with its value in each recipe. A blank cell means
+that the recipe uses the value of recipe `default`.
+
+Every argument is a keyword argument of `fit_recipe`, and those of the model are also keyword
+arguments of `EDE`. Every argument is also a flag of `ede-train` and `train.py`, such as
+`--latent_dim=32`, `--mirror` or `--nomirror`. An argument that you leave out has the value of the
+recipe.
+
+`python docs/settings.py` writes this page from `models/arguments.py` and `models/recipes.py`. Run
+it again after changing either file.
 
 ## The model
 
@@ -37,7 +42,10 @@ def describe_values(field):
         return ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
     kind = {int: "whole number", float: "number", bool: "true or false"}[kind_of(field)]
     within = field.metadata["within"]
-    return kind if within is None else f"{kind}, {within}"
+    if within is None:
+        return kind
+    text = f"{kind}, {within}"
+    return text.removesuffix(", finite") if kind == "whole number" else text
 
 
 def describe_recipe(field, name):

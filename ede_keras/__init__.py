@@ -31,7 +31,7 @@ def _refuse_backend(name: str) -> None:
 if (_backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
     _refuse_backend(_backend)
 
-# Who sets it wants no log lines, and TensorFlow heeds it too late.
+# Anyone who sets it wants no log lines, but TensorFlow applies it too late.
 _is_quiet = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") != "0" and sys.stderr is not None
 with without_log_lines() if _is_quiet else contextlib.nullcontext():
     import keras

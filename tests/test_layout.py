@@ -18,7 +18,7 @@ FLOORS = [
     {"evaluation", "serving"},
     {"cli"},
     {"beam"},
-    # Short addresses of what lies deeper.
+    # Short import paths to what lies deeper.
     {"__init__", "callbacks", "client", "datasets", "export", "protocols", "recipes"},
 ]
 # Models take arrays, wherever these come from.
@@ -107,9 +107,9 @@ def test_the_rule_itself(importer, imported, allowed):
     assert is_allowed(importer, imported) == allowed
 
 
-@pytest.mark.parametrize("address", ["callbacks", "client", "datasets", "protocols", "recipes"])
-def test_a_short_address_gives_what_lies_deeper(address):
-    short = importlib.import_module(f"ede_keras.{address}")
+@pytest.mark.parametrize("name", ["callbacks", "client", "datasets", "protocols", "recipes"])
+def test_a_short_import_path_gives_what_lies_deeper(name):
+    short = importlib.import_module(f"ede_keras.{name}")
     for name in short.__all__:
         home = next(
             m for m in sorted(IMPORTS[short.__name__]) if name in vars(importlib.import_module(m))

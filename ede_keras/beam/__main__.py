@@ -41,7 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "input",
         None,
-        "File pattern with *, **, ? and [...], in quotes",
+        "File pattern with *, **, ? and [...], in quotes.",
         required=True,
     )
     flags.DEFINE_string(
@@ -107,7 +107,7 @@ def check_arguments(options: list[str]) -> None:
         )
     for pattern in FLAGS.input:
         if os.path.isdir(resolve(pattern)):
-            raise InputError(f"Expected a pattern, such as {pattern}/**. Received: the folder")
+            raise InputError(f"Expected a pattern, such as {pattern}/**. Received: a folder")
         if not has_match(pattern):
             raise InputError(f"No file matches --input. Received: {pattern}")
     if FLAGS.output.endswith("/"):

@@ -49,7 +49,7 @@ def run(main, others=False):
     for flag in FLAGS.get_key_flags_for_module(module.__name__):
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     warnings.showwarning = _show_warning
-    tf.get_logger().setLevel("ERROR")  # without hints for programmers, such as on retracing
+    tf.get_logger().setLevel("ERROR")  # without hints for programmers, such as about retracing
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name may hold what a console cannot show
             stream.reconfigure(errors="backslashreplace")
@@ -112,12 +112,12 @@ def set_determinism(seed, deterministic):
 
 
 def print_summary(dataset):
-    """Prints what was read of a data set."""
+    """Prints what was read from a data set."""
     print(*dataset.summary.lines(), sep="\n")
 
 
 def write_summary(dataset, json_path, csv_path):
-    """Writes what was read of a data set; and the files left out, if there are any."""
+    """Writes what was read from a data set, and the files left out if there are any."""
     summary = dataset.summary
     write_json(json_path, summary.to_dict())
     if summary.left_out:
@@ -159,7 +159,7 @@ def has_paths(ids):
 
 
 def score_by_server(client, files):
-    """Scores image files by a server. One that cannot be read does not keep the others from it.
+    """Scores image files on a server. A file that cannot be read does not stop the others.
 
     Returns:
         `((scores, labels, images_per_second), threshold, problems)`; the threshold is the server's

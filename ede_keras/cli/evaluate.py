@@ -45,23 +45,24 @@ def define_flags() -> None:
         "dataset",
         None,
         "Other images to score, labelled or not: a built-in name, or the path of a folder, a list "
-        "(.csv), an .npz or an image.",
+        "(.csv), an .npz file or an image.",
     )
     flags.DEFINE_string(
         "normal", None, "Name of the normal class of --dataset. Defaults to that of the run."
     )
     flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, if it has moved.")
     flags.DEFINE_enum(
-        "layout", None, LAYOUTS, "Layout of the folder --dataset. Recognised by default."
+        "layout", None, LAYOUTS, "Layout of the folder --dataset. Detected by default."
     )
     flags.DEFINE_bool(
-        "strict", False, "Refuse a folder if a file in it is left out, for whatever reason."
+        "strict", False, "Reject a folder if any file in it is left out, for whatever reason."
     )
-    flags.DEFINE_float("omega1", None, "omega1 of Equation (8), instead of the run's.")
+    flags.DEFINE_float("omega1", None, "omega1 of Equation (8). Defaults to the run's value.")
     flags.DEFINE_float(
         "contamination",
         None,
-        "Share of the held-out normal images above the threshold, instead of the run's.",
+        "Share of held-out normal images that may score above the threshold. Defaults to the "
+        "run's value.",
     )
     flags.DEFINE_bool("report", False, "Also write an HTML report: curves, images and mistakes.")
     flags.DEFINE_string(
@@ -117,12 +118,12 @@ def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> A
 def load_images_to_score(
     config: Mapping[str, Any], model: AnomalyDetector, output_dir: Path
 ) -> ImagesToScore:
-    """Loads the run's test set, or `--dataset`. Writes what was read of it to `output_dir`.
+    """Loads the run's test set, or `--dataset`, and writes what was read to `output_dir`.
 
     Args:
         config: The config of the run.
         model: The model of the run.
-        output_dir: Folder for that.
+        output_dir: Folder to write to.
 
     Raises:
         InputError: The images cannot be used, or a flag does not fit.
@@ -187,7 +188,7 @@ def evaluate_server() -> None:
     """Scores the image files of `--dataset` with the model of `--server`."""
     if FLAGS.dataset is None:
         raise InputError(
-            "--server needs an existing folder of images, a list or an image file; give it as "
+            "--server needs an existing folder of images, a list or an image file; pass it as "
             "--dataset=FOLDER. Received: no --dataset"
         )
     run_flags = ("data_dir", "omega1", "contamination", "report")

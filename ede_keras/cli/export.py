@@ -26,8 +26,12 @@ def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("run_dir", None, "Folder of a finished run of train.py.", required=True)
     flags.DEFINE_string("output_dir", None, "Folder of all versions of the model.", required=True)
-    flags.DEFINE_integer("version", None, "Version. Defaults to the next one.", lower_bound=1)
-    flags.DEFINE_list("format", [], f"File formats for edge devices to add: {', '.join(FORMATS)}.")
+    flags.DEFINE_integer(
+        "version", None, "Version to write. Defaults to the next one.", lower_bound=1
+    )
+    flags.DEFINE_list(
+        "format", [], f"Also write these formats for edge devices: {', '.join(FORMATS)}."
+    )
     flags.DEFINE_boolean(
         "server_files",
         False,

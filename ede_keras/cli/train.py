@@ -44,53 +44,56 @@ def define_flags():
         "dataset",
         "digits",
         f"One of {', '.join(BUILT_IN)}; or the path of a folder of images, of a list of them (.csv "
-        "with path,label and, if needed, split,mask) or of an .npz.",
+        "with path,label and, if needed, split,mask) or of an .npz file.",
     )
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of a built-in set; nothing else is searched then."
-    )
+    flags.DEFINE_string("data_dir", None, "The only folder to search for a built-in data set.")
     flags.DEFINE_string("normal", None, "Label or name of the normal class.")
-    flags.DEFINE_enum("layout", None, LAYOUTS, "Layout of a folder; by default recognized.")
+    flags.DEFINE_enum("layout", None, LAYOUTS, "Layout of a folder. Detected by default.")
     flags.DEFINE_integer(
-        "tile", None, "Trains on tiles of this many pixels; a folder's images keep their size.", 16
+        "tile",
+        None,
+        "Height and width of the tiles to train on; images of a folder keep their size.",
+        16,
     )
     flags.DEFINE_integer(
         "stride", None, "Pixels from one tile to the next; by default half a tile.", 1
     )
     flags.DEFINE_bool(
-        "strict", False, "Refuses a folder if a file in it is left out, for whatever reason."
+        "strict", False, "Rejects a folder if any file in it is left out, for whatever reason."
     )
     flags.DEFINE_integer(
         "max_value",
         None,
-        "Value of white in images of more than 8 bits. By default the least of 255, 1023, 4095, "
-        "16383 and 65535 that no pixel exceeds.",
+        "Value of white in images of more than 8 bits. By default the smallest of 255, 1023, "
+        "4095, 16383 and 65535 that no pixel exceeds.",
         1,
     )
-    flags.DEFINE_enum("protocol", None, PROTOCOLS, "How to split; by default the data set's own.")
+    flags.DEFINE_enum(
+        "protocol", None, PROTOCOLS, "How to split the data. Default: that of the data set."
+    )
     flags.DEFINE_integer(
         "seed", 0, "Seed of the split, the weights and the shuffling.", 0, 2**32 - 1
     )
     # How to train; all arguments of the recipe follow.
     flags.DEFINE_enum("recipe", "default", tuple(RECIPES), "Named set of arguments.")
-    flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "Row of Table 5's ablation.")
+    flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "Variant, a row of Table 5's ablation.")
     argument_flags.define_argument_flags()
     flags.adopt_module_key_flags(argument_flags)
     flags.DEFINE_enum(
         "jit_compile",
         "auto",
         tuple(JIT_COMPILE),
-        "Compilation by XLA. auto: on a GPU only. true needs --nodeterministic.",
+        "Whether to compile with XLA. auto: on a GPU only. true needs --nodeterministic.",
     )
     flags.DEFINE_enum(
         "strategy",
         "one",
         tuple(devices.STRATEGIES),
-        "Devices that share each batch: one; mirrored, all of this machine; multi_worker, those "
-        "that the environment variable TF_CONFIG lists.",
+        "Devices that share each batch. one: a single device; mirrored: all of this machine; "
+        "multi_worker: those that the environment variable TF_CONFIG lists.",
     )
     flags.DEFINE_bool(
-        "deterministic", True, "Gives the same bits every time on a CPU; rules out XLA."
+        "deterministic", True, "Gives bit-identical results every time on a CPU; rules out XLA."
     )
     # Where to write.
     flags.DEFINE_string("output_dir", "runs", "Folder of all runs.")
@@ -109,7 +112,7 @@ def build_callbacks(work, x_val, strategy):
     if not devices.is_chief(strategy):
         return []
     if not importlib.util.find_spec("tensorboard"):
-        print("No TensorBoard logs: pip install 'ede-keras[tensorboard]' for them.")
+        print("No TensorBoard logs: pip install 'ede-keras[tensorboard]' to get them.")
         return []
     callbacks = [keras.callbacks.TensorBoard(work / "logs", write_graph=False)]
     if devices.count_workers(strategy) == 1:  # it predicts, which needs all workers
@@ -149,7 +152,7 @@ def check_data_flags(dataset, split):
     """Raises an `InputError` for flags that have no effect on this data, or do not suit it."""
     if FLAGS.max_value and dataset.max_value != FLAGS.max_value:
         raise InputError(
-            "--max_value has no effect on pixels of 8 bits and on floats up to 1: leave it out. "
+            "--max_value has no effect on pixels of 8 bits or on floats up to 1: leave it out. "
             f"Received: --max_value={FLAGS.max_value}"
         )
     height, width = split.x_train.shape[1:3]
@@ -238,7 +241,7 @@ def main(argv):
     check_data_flags(dataset, split)
     if FLAGS.tile:
         check_tiling(image_shape, tile_shape(image_shape), FLAGS.stride)
-    # All that can be wrong with the arguments is said here, before a folder is made.
+    # All errors in the arguments are reported here, before a folder is made.
     arguments, training = get_recipe(
         FLAGS.recipe,
         tile_shape(image_shape),
@@ -276,7 +279,7 @@ def main(argv):
         devices.broadcast_from_chief(strategy, 1)  # others end when a worker ends
     except tf.errors.UnavailableError as error:
         raise InputError(
-            "Another worker was lost. Start all of them again, by the same commands with --resume. "
+            "Another worker was lost. Restart all workers with the same commands and --resume. "
             f"Received: {str(error).splitlines()[0]}"
         ) from error
     except KeyboardInterrupt:

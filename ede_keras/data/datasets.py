@@ -54,13 +54,13 @@ def load_dataset(
         need_labels: Whether an `.npz` file without labels is refused.
         strict: Whether a folder is refused if a file in it is left out. If False, the dataset's
             `summary` says which ones are, and why.
-        layout: For folders: one of `folders.LAYOUTS`. Default: recognised by the subfolders.
+        layout: For folders: one of `folders.LAYOUTS`. Default: detected from the subfolders.
         verbose: 1 shows a progress bar while a folder is read, 0 does not.
-        normal: For folders and lists: the name of the normal class, which helps to recognise the
+        normal: For folders and lists: the name of the normal class, which helps to detect the
             layout.
         max_value: The value of white in PNG and TIFF files of 16 bits and in an `.npz` of more
-            than 8 bits. Default: the least of 255, 1023, 4095, 16383 and 65535 that no pixel
-            exceeds; for floats 1 or 255.
+            than 8 bits. Default: the smallest of 255, 1023, 4095, 16383 and 65535 that no
+            pixel exceeds; for floats 1 or 255.
 
     Returns:
         The dataset. uint8 images stay uint8. The images of a folder are stored on disk (see
@@ -78,7 +78,7 @@ def load_dataset(
     path = Path(dataset).expanduser()
     if layout is not None and (dataset in BUILT_IN or path.is_file()):
         raise InputError(
-            "`layout` works with a folder of images only; leave it out. "
+            "`layout` works only with a folder of images; leave it out. "
             f"Received: layout={layout!r} for {dataset}"
         )
     if dataset in BUILT_IN:
@@ -106,7 +106,7 @@ def list_folder(folder: StrPath, layout: str | None = None, normal: str | None =
 
     Args:
         folder: An existing folder of images; or a list of them, or an image.
-        layout: One of `folders.LAYOUTS`. Default: recognised by the subfolders.
+        layout: One of `folders.LAYOUTS`. Default: detected from the subfolders.
         normal: As in `load_dataset`.
 
     Returns:
@@ -166,8 +166,8 @@ def resolve_normal(dataset: Dataset, normal: str | int) -> int:
         if wanted == "good" or 0 in matches:
             return 0
         raise InputError(
-            f"By the layout of the folder {dataset.source}, the class {names[0]!r} is normal: "
-            "leave normal out, or use a folder with one subfolder per class, without train/ and "
+            f"The layout of the folder {dataset.source} makes {names[0]!r} the normal class: leave "
+            "`normal` out, or use a folder with one subfolder per class, without train/ and "
             f"test/. Received: normal={normal!r}"
         )
     if not matches:

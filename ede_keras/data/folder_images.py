@@ -94,7 +94,7 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
 
 
 def _warn_of_blank(place: Path, facts: dict[str, ImageFacts], images: np.ndarray) -> None:
-    """Warns of drawings that are in the alpha channel alone."""
+    """Warns about drawings that are in the alpha channel alone."""
     blank = [
         file
         for (file, fact), image in zip(facts.items(), images, strict=True)
@@ -102,7 +102,7 @@ def _warn_of_blank(place: Path, facts: dict[str, ImageFacts], images: np.ndarray
     ]
     if blank:
         warnings.warn(
-            f"{len(blank)} files in {place} show nothing without their transparency, which is "
+            f"{len(blank)} files in {place} are blank without their transparency, which is "
             f"dropped: {', '.join(blank[:3])}",
             stacklevel=4,
         )
@@ -165,7 +165,7 @@ def _warn_of_lost(summary: LoadingSummary) -> None:
 def _refuse(place: Path, left_out: dict[str, str]) -> None:
     raise InputError(
         f"Every file in {place} must be an image that can be read. Replace or remove the others, "
-        "or load it without strict to leave them out. Received: "
+        "or load it without `strict` to leave them out. Received: "
         + "; ".join(describe_left_out(left_out))
     )
 

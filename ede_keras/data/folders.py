@@ -41,7 +41,7 @@ class Layout:
         default_protocol: One of `ede_keras.data.protocols.PROTOCOLS`.
         masks: Masks of each test file that has some, all relative to the folder.
         left_out: Every other file, with the reason.
-        notes: What a reader should know of the way the folder was read, a sentence each.
+        notes: What a reader should know about how the folder was read, a sentence each.
     """
 
     name: str
@@ -82,7 +82,7 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
 
     Args:
         folder: An existing folder.
-        name: One of `LAYOUTS`. Default: recognised by the subfolders.
+        name: One of `LAYOUTS`. Default: detected from the subfolders.
         normal: Name of the normal class, for the layout "split".
 
     Returns:
@@ -111,7 +111,7 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
         if image in layout.test:
             masks[image] = (*masks.get(image, ()), mask)
         elif image not in left_out:
-            left_out[mask] = f"a mask, by its name, of {image}"
+            left_out[mask] = f"a mask of {image}, judging by its name"
         else:  # the same reason
             left_out[mask] = left_out[image]
     return dataclasses.replace(
@@ -152,8 +152,8 @@ def _find_parts(
     raise InputError(
         f"{folder} must have train/ and test/ (one of each; training/, testing/, test_.../ or "
         "val/ will do) to be read as layout 'split'. If one of its subfolders holds all images, "
-        "give that one; else rename them, choose another layout by --layout, or list the files in "
-        f"a .csv. Received: {found}"
+        "pass that one; else rename them, choose another layout with --layout, or list the files "
+        f"in a .csv. Received: {found}"
     )
 
 
@@ -207,7 +207,7 @@ def _split_layout(
         if normal_name and group.lower() != normal_name.lower()
     ]
     found, unused = find_masks(files_test, masks, test_name)
-    left_out |= dict.fromkeys(unused, "a mask of no test image")
+    left_out |= dict.fromkeys(unused, "a mask without a test image")
     names = {0: normal_name or asked or "good", **dict(enumerate(others, 1))}
     return Layout(
         "split", files_train, files_test, names, "official", found, left_out, tuple(notes)
@@ -222,9 +222,9 @@ def _find_normal_name(folder: Path, groups: Sequence[str], normal: str | None) -
     known = [group for group in groups if is_normal_name(group)]
     if normal is not None or "" in groups or len(known) != 1:
         raise InputError(
-            f"{folder} must hold normal images: directly, in a single subfolder, or in one of "
-            f"several subfolders, which --normal names or which is named {', '.join(NORMAL_NAMES)}."
-            f" Received: {[group or 'images directly in it' for group in groups] or 'no images'}, "
+            f"{folder} must hold normal images directly, in a single subfolder, or in one of "
+            f"several: name that one with --normal, or call it {' or '.join(NORMAL_NAMES)}. "
+            f"Received: {[group or 'images directly in it' for group in groups] or 'no images'}, "
             f"--normal={normal}"
         )
     return known[0]
@@ -237,7 +237,7 @@ def _plain_layout(folder: Path, groups: dict[str, list[str]], name: str | None) 
         masks = []
     left_out = dict.fromkeys(
         (file for group in masks for file in groups.pop(group)),
-        "in a folder of masks (--layout=classes takes it as a class)",
+        "in a folder of masks (--layout=classes reads it as a class)",
     )
     if not groups:
         raise InputError(
@@ -271,7 +271,7 @@ def _plain_layout(folder: Path, groups: dict[str, list[str]], name: str | None) 
 
 
 def _check_nested(folder: Path, groups: dict[str, list[str]], depth: int) -> None:
-    """Refuses subfolders of a class that may hold other than its own images."""
+    """Refuses subfolders of a class that may hold images of another class."""
     for group, files in groups.items():
         below = _group(files, depth)
         deep = {part for file in files for part in Path(file).parts[depth:-1]}
@@ -285,7 +285,7 @@ def _check_nested(folder: Path, groups: dict[str, list[str]], depth: int) -> Non
         if odd or ("" in below and len(below) > 1):
             what = f"{odd[0]}/" if odd else next(f"{sub}/" for sub in below if sub)
             raise InputError(
-                f"Expected the images of one class in {folder / group}, and cannot tell what its "
+                f"Expected the images of one class in {folder / group}, but it is unclear what its "
                 "subfolder holds: move it beside the class, give it a name of its own in train/ "
                 "or test/, or choose --layout=normals or classes, if its images belong to the "
                 f"class. Received: {what}"

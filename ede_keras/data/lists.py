@@ -24,11 +24,11 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
             `folders.NORMAL_NAMES`, if there is a column `split`.
 
     Returns:
-        A layout "list", whose files are as in `path`. With a column `split` label 0 is the normal
-        class and the protocol is "official".
+        A layout "list" with the files of the column `path`. With a column `split`, label 0 is the
+        normal class and the protocol is "official".
 
     Raises:
-        InputError: A column is missing or unknown, a row is incomplete or comes twice, or the
+        InputError: A column is missing or unknown, a row is incomplete or appears twice, or the
             normal class cannot be determined.
     """
     rows = _read_rows(Path(path))
@@ -80,8 +80,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
                 )
             if row["path"] in seen:
                 raise InputError(
-                    f"Each image must be in {path} once. Received: {row['path']} again in line "
-                    f"{reader.line_num}"
+                    f"Each image must appear only once in {path}. Received: {row['path']} again in "
+                    f"line {reader.line_num}"
                 )
             seen.add(row["path"])
             rows.append(row)
@@ -91,7 +91,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _read_lines(reader: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
-    """The rows; an `InputError` if the file is no CSV."""
+    """The rows; an `InputError` if the file is not CSV."""
     try:
         yield from reader
     except csv.Error as error:
@@ -107,7 +107,7 @@ def _find_normal(path: StrPath, names: list[str], normal: str | None) -> str:
         known = [name for name in names if is_normal_name(name) or name == "0"]
     if len(known) != 1:
         raise InputError(
-            f"The normal class of {path} must be one of its labels, {', '.join(names)}: name it by "
-            f"--normal, or label it good, normal, ok or 0. Received: normal={normal!r}"
+            f"The normal class of {path} must be one of its labels, {', '.join(names)}: name it "
+            f"with --normal, or label it good, normal, ok or 0. Received: normal={normal!r}"
         )
     return known[0]

@@ -106,7 +106,7 @@ class Masks:
 
         Args:
             folder: What the paths are relative to.
-            masks: Image to its masks, of which all together count.
+            masks: Image to its masks, which count together.
             sizes: Image to its height and width.
 
         Returns:
@@ -160,8 +160,9 @@ class Masks:
 def read_mask(path: StrPath) -> np.ndarray:
     """Reads a mask in its own size.
 
-    Anomalous is what is not 0, in any channel or colour of a palette. In a JPEG, and if there are
-    soft edges of more than 16 levels, it is what reaches half of the highest value.
+    A pixel is anomalous if it is not 0, in any channel or colour of a palette. In a JPEG, and if
+    there are soft edges of more than 16 levels, it is anomalous if it reaches half of the highest
+    value.
 
     Args:
         path: The file.

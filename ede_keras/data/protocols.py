@@ -144,7 +144,7 @@ def _label_of_normal(dataset: Dataset, normal: int | str | None, normal_name: st
 def _split80(dataset: Dataset, label: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Protocol 1, which pools both parts of the dataset.
 
-    80 % of the normal class, rounded down, is for training. The rest is for testing, together with
+    80% of the normal class, rounded down, is for training. The rest is for testing, together with
     the same number of anomalies, drawn from all other classes (all of them if there are fewer).
     """
     is_normal = _pooled_labels(dataset) == label

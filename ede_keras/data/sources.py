@@ -73,7 +73,7 @@ def find_arrays(name: str, data_dir: StrPath | None = None) -> tuple[Arrays, str
     if name == "coil100":
         raise InputError(
             f"coil100 cannot be downloaded automatically. Download coil-100.zip from {_COIL_HOME} "
-            f"and give its folder as data_dir. {looked} Received: dataset='coil100'"
+            f"and pass its folder as data_dir. {looked} Received: dataset='coil100'"
         )
     return _download(name, looked), "download by keras.datasets"
 
@@ -111,7 +111,7 @@ def _download(name: str, looked: str) -> Arrays:
         debian = "`apt install dataset-fashion-mnist`, " if name == "fmnist" else ""
         raise InputError(
             f"{name} was not found on this machine, and its download failed. {looked} Put one "
-            f"of these into a folder and give that folder as data_dir, {debian}connect to the "
+            f"of these into a folder and pass that folder as data_dir, {debian}connect to the "
             f"network, or use 'digits', which needs no download. Received: {error}"
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""What was read of a data set, and what was not."""
+"""What was read from a data set, and what was left out."""
 
 import dataclasses
 from collections import Counter
@@ -15,11 +15,11 @@ _SHOWN = 3  # names of files in a printed line
 
 @dataclasses.dataclass(frozen=True)
 class LoadingSummary:
-    """What was read of a data set. `lines` prints it, `to_dict` is the content of `data.json`.
+    """What was read from a data set. `lines` prints it, `to_dict` is the content of `data.json`.
 
     Args:
         source: Where the images came from.
-        layout: How a folder was read, in words; empty if it is no folder.
+        layout: How a folder was read, in words; empty if it is not a folder.
         classes: Images of each class, by part: `{"train": {"good": 20}, "test": {...}}`.
         left_out: Files that were not used, with the reason.
         notes: What else a reader should know, a sentence each.
@@ -45,7 +45,7 @@ class LoadingSummary:
 
     @property
     def lost(self) -> dict[str, str]:
-        """Those of the files left out that should have been images."""
+        """The files left out that should have been images."""
         return {
             file: reason
             for file, reason in self.left_out.items()
@@ -67,7 +67,7 @@ class LoadingSummary:
         return lines + [f"  {note}" for note in self.notes]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for a JSON file; of the files left out the numbers and the first names."""
+        """All of it, for a JSON file; for the files left out, the numbers and the first names."""
         names: dict[str, list[str]] = {}
         for file, reason in self.left_out.items():
             names.setdefault(reason, []).append(file)
@@ -125,7 +125,7 @@ def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[st
         smallest, largest = (" x ".join(map(str, entries[n])) for n in ("smallest", "largest"))
         notes.append(f"sizes differ, from {smallest} to {largest}: all are resized")
     if paged:
-        notes.append(f"of {paged} files with several pages or frames, the first one is read")
+        notes.append(f"{paged} files have several pages or frames: only the first is read")
     if alpha:
         notes.append(f"the transparency of {alpha} files is dropped")
     return entries, notes
@@ -161,5 +161,5 @@ def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, An
             if files
         ]
     if masks.resized:
-        notes.append(f"{len(masks.resized)} masks have another size than their images")
+        notes.append(f"{len(masks.resized)} masks differ in size from their images")
     return {"masks": counts}, notes

@@ -8,7 +8,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 NORMAL, ANOMALOUS, UNKNOWN = "#3b6ea8", "#c8553d", "#777777"
 SIZE = (5.0, 3.6)  # inches
-# Left edge and width of the histogram's axes, as parts of the picture's width. The report uses
+# Left edge and width of the histogram's axes, as fractions of the picture's width. The report uses
 # them to mark a score in the picture.
 HISTOGRAM_AXES = (0.04, 0.92)
 BINS = 50

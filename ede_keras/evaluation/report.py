@@ -28,8 +28,8 @@ except ImportError as error:
         f"A report needs matplotlib and jinja2: pip install 'ede-keras[report]'. Received: {error}"
     ) from error
 
-GALLERY_SIZE = 12  # most images in a gallery
-MISTAKES_SIZE = 8  # most images in a gallery of mistakes
+GALLERY_SIZE = 12  # maximum number of images in a gallery
+MISTAKES_SIZE = 8  # and in a gallery of mistakes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +226,7 @@ def select_galleries(
 
 
 def render_views(model: AnomalyDetector, images: np.ndarray) -> list[dict[str, str]]:
-    """Renders the pictures to show of each image. All anomaly maps share one colour scale.
+    """Renders the pictures that are shown for each image. All anomaly maps share one colour scale.
 
     Args:
         model: The calibrated model.

@@ -58,7 +58,8 @@ class AnomalyScore(keras.layers.Layer):
 
         Args:
             terms: Arrays `(n,)` by name.
-            reliability: From 0 to 1 by name; a term counts for so much less. 1 if not named.
+            reliability: From 0 to 1 by name; a term with a lower value counts less. 1 for terms
+                that are not named.
         """
         values = np.stack(self._in_order(terms)).astype("float64")
         deviation = values.std(axis=1)
@@ -94,7 +95,7 @@ class AnomalyScore(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
-        """Refused: a detector builds its own layer."""
+        """Always raises an `InputError`: a detector builds its own layer."""
         # `clone_model` comes here. Its result would be no detector, and would not be calibrated.
         raise InputError(
             "A detector cannot be cloned layer by layer. Use type(model).from_config("

@@ -1,4 +1,4 @@
-"""Convolutions that TensorFlow computes slowly on a CPU, as equal but faster sums."""
+"""Convolutions that TensorFlow computes slowly on a CPU, in an equivalent but faster form."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The geometric pretext: E1 sees an image moved in one of K known ways, a head names which."""
+"""The geometric pretext: E1 sees an image transformed in one of K ways; a head predicts which."""
 
 import math
 from typing import Any
@@ -57,12 +57,12 @@ def check_transformations(name: str, channels: int) -> None:
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class GeometricPretext(Pretext):
-    """K views of an image, and a linear head that names a view from E1's features of it.
+    """K views of an image, and a linear head that predicts the view from E1's features of it.
 
-    The head's cross-entropy is a loss beside Equations (1) and (2). Its negative log-likelihood is
-    a term of the score: a network trained on normal images alone names their views better than
-    those of other images. Two more terms measure how far E1's codes of the views lie from those of
-    normal images.
+    The head's cross-entropy is added to the losses of Equations (1) and (2). Its negative
+    log-likelihood is a term of the score: a network trained on normal images alone predicts their
+    views better than those of other images. Two more terms measure how far E1's codes of the views
+    lie from those of normal images.
 
     Args:
         transformations: One of `TRANSFORMATIONS`: "rotations", by 0, 90, 180 and 270 degrees,
@@ -71,11 +71,11 @@ class GeometricPretext(Pretext):
             rotations with exchanged and with equal channels, K = 24, for colour images.
         image_shape: `(size, size, channels)` of the images.
         memory_size: Number of normal images whose codes are kept.
-        views_per_step: Views of each image that the head names in a training step. The EDEs
-            restore the image from the first.
+        views_per_step: Views of each image that the head classifies in a training step. The EDEs
+            reconstruct the image from the first.
 
     Raises:
-        InputError: Unknown transformations, or colours asked of grey images.
+        InputError: Unknown transformations, or colour transformations of grey images.
 
     Reference: Golan and El-Yaniv, "Deep anomaly detection using geometric transformations",
     NeurIPS 2018. It is not part of Jia and Liu's method.
@@ -187,9 +187,9 @@ class GeometricPretext(Pretext):
         self.feature_density.adapt(codes["features"])
 
     def reliability(self, terms: dict[str, np.ndarray]) -> dict[str, float]:
-        """How far the head's term can be relied on, from its values on held-out normal images.
+        """How reliable the head's term is, judged by its values on held-out normal images.
 
-        A view that looks like another cannot be named, for instance of a ring. The term counts
+        Views that look alike cannot be told apart, for instance those of a ring. The term counts
         less if the head resolves less than half of the uncertainty about the K views.
         """
         skill = 1 - float(terms["pretext"].mean()) / math.log(self.n_views)

@@ -143,7 +143,7 @@ def build_preprocessor(image_shape: Sequence[int], image_size: int) -> keras.Mod
 
 
 def resize(images: Any, size: Sequence[int]) -> Any:
-    """Bilinear resizing of `(n, h, w, c)` images to `(n, *size, c)`, if they are not so already."""
+    """Resizes `(n, h, w, c)` images bilinearly to `(n, *size, c)`, unless they have that size."""
     if tuple(images.shape[1:3]) == tuple(size):
         return images
     return keras.layers.Resizing(*size, interpolation="bilinear")(images)

@@ -11,7 +11,7 @@ class TrainingViews(NamedTuple):
     """What E1 sees of a batch of n images in a training step.
 
     Args:
-        first: `(n, size, size, c)`. Both EDEs restore the images themselves from these.
+        first: `(n, size, size, c)`. Both EDEs reconstruct the images themselves from these.
         more: `(m, size, size, c)`, more images for `Pretext.loss` alone, or None.
         target: What `Pretext.loss` compares with, for instance class numbers `(n + m,)`; any
             tensor, or None.
@@ -23,11 +23,11 @@ class TrainingViews(NamedTuple):
 
 
 class Pretext(keras.layers.Layer):
-    """A task for the encoder E1 beside reconstruction, for example naming a rotation.
+    """A task for the encoder E1 besides reconstruction, for example predicting a rotation.
 
-    In training E1 sees views of the images, and both EDEs restore the images themselves. `views`
-    is all that a subclass must define: masking and noise need no more. A pretext can also add a
-    loss to Equation (1) and terms to the anomaly score. The order of the calls:
+    In training E1 sees views of the images, and both EDEs reconstruct the images themselves.
+    `views` is all that a subclass must define: masking and noise need no more. A pretext can also
+    add a loss to Equation (1) and terms to the anomaly score. The order of the calls:
 
     - each training step: `views`, then `loss`;
     - when scoring: `score_views`, then `terms`, in inference mode;
@@ -42,7 +42,7 @@ class Pretext(keras.layers.Layer):
         uses_features: Whether `loss`, `terms` or `codes` read E1's last hidden map. E1 must then
             have a layer named "features".
         term_weights: The weight in the score of each term that `terms` returns, by name.
-        equation8_weight: The factor of Equation (8)'s weights beside these terms.
+        equation8_weight: The factor of Equation (8)'s weights when these terms are added.
 
     Example:
         >>> @keras.saving.register_keras_serializable(package="example")
@@ -68,11 +68,11 @@ class Pretext(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must define views(x, step).")
 
     def loss(self, features: Any, target: Any) -> Any:
-        """The pretext's own loss, a scalar; `pretext_weight` times it is added to Equation (1).
+        """The pretext's own loss, a scalar; added to Equation (1), times `pretext_weight`.
 
         Args:
-            features: E1's last hidden maps `(n + m, ...)` of the first and then the more views;
-                None unless `uses_features`.
+            features: E1's last hidden maps `(n + m, ...)`, of `first` and then of `more`; None
+                unless `uses_features`.
             target: As `views` returned it.
         """
         del features, target
@@ -92,7 +92,7 @@ class Pretext(keras.layers.Layer):
         )
 
     def call(self, z: Any, features: Any) -> tuple[dict, dict]:
-        """`terms`, so that Keras tracks them as those of a layer."""
+        """Calls `terms`, so that Keras tracks the result as the output of a layer."""
         return self.terms(z, features)
 
     def terms(self, z: Any, features: Any) -> tuple[dict, dict]:
@@ -115,7 +115,7 @@ class Pretext(keras.layers.Layer):
         del codes
 
     def reliability(self, terms: dict[str, np.ndarray]) -> dict[str, float]:
-        """How far each term can be relied on, from 0 to 1; 1 for those not named.
+        """How reliable each term is, from 0 to 1; 1 for terms that are not named.
 
         Args:
             terms: The terms of held-out normal images, arrays `(n,)` by name.

@@ -40,7 +40,7 @@ def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectiv
         edes: Which EDEs, 0 and 1.
 
     Returns:
-        `(objectives, gradients)`: for each EDE the gradients by `ede_variables`.
+        `(objectives, gradients)`: for each EDE the gradients, in the order of `ede_variables`.
     """
     with tf.GradientTape(persistent=True) as tape:
         objectives = compute_objectives(model, x, training=True)
@@ -69,7 +69,7 @@ def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectiv
 
 
 def shared_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectives, list[list]]:
-    """The same gradients with fewer passes; arguments and result as of `printed_gradients`.
+    """The same gradients with fewer passes; arguments and result as in `printed_gradients`.
 
     Both EDEs' phase-2 losses differ only by a factor, so Equation (3) is differentiated once. Its
     gradient by the latents z and z2 then joins that of phase 1 on the way back through them.

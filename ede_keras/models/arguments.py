@@ -1,7 +1,8 @@
-"""The arguments of `EDE` and of its training, each said once: type, default, range and meaning.
+"""The arguments of `EDE` and its training, each defined once: type, default, range, meaning.
 
 Checks, saved configs, the flags of `ede-train` and docs/pages/settings.md are made from the fields
-of the two dataclasses. A new argument is one field here and the line that uses it.
+of the two dataclasses. A new argument is one field here and the line that uses it. Then run
+`python docs/settings.py` again, which writes that page.
 """
 
 import dataclasses
@@ -59,7 +60,7 @@ _WEIGHT = Range(least=0)
 
 @dataclasses.dataclass(frozen=True)
 class EDEArguments(Arguments):
-    """The arguments of `EDE` beside `image_shape`, own networks and `name`.
+    """The arguments of `EDE` besides `image_shape`, networks of your own and `name`.
 
     The defaults are those of recipe "default". None means a default that depends on the images.
     """
@@ -79,7 +80,7 @@ class EDEArguments(Arguments):
         return arguments
 
     def find_unused(self) -> dict[str, str]:
-        """The arguments that have no effect because of another one, which is the value."""
+        """The arguments that have no effect, each with the other argument that is the reason."""
         unused = {}
         if self.schedule != "floored_inverse_epoch":
             unused["phase_floor"] = f"schedule {self.schedule}"
@@ -93,7 +94,7 @@ class EDEArguments(Arguments):
     latent_dim: int = argument(64, "Length of the latent vectors.", within=_COUNT)
     image_size: int | None = argument(
         None,
-        "Height and width the networks work at, a multiple of 8; images are resized to it.",
+        "Height and width of the networks' input, a multiple of 8; images are resized to it.",
         within=Range(least=16),
         by_shape=lambda shape: 16 if max(shape[:2]) <= 16 else 32,
         default_text="16 for images of up to 16 pixels, 32 for larger ones",
@@ -121,20 +122,20 @@ class EDEArguments(Arguments):
     )
     update: str = argument(
         "joint",
-        "joint computes both EDEs' gradients from one forward pass, as Algorithm 1 is printed; "
-        "alternate updates EDE1, then EDE2 from a fresh forward pass.",
+        "joint: computes the gradients of both EDEs from one forward pass, as Algorithm 1 is "
+        "printed; alternate: updates EDE1, then EDE2 from a fresh forward pass.",
         choices=UPDATES,
     )
     phase2_updates: str = argument(
         "decoders",
-        "What the phase-2 losses update: all, each EDE's encoders and decoder, as printed; "
-        "decoders, D1 and D2 alone; ede2, D1 and all of EDE2.",
+        "What the phase-2 losses update. all: the encoders and the decoder of each EDE, as "
+        "printed; decoders: only D1 and D2; ede2: D1 and all of EDE2.",
         choices=PHASE2_UPDATES,
     )
     fixed_latent_target: bool = argument(
         True,
-        "Whether z is a constant in d(z, z_i), so that the latent term cannot shrink z. As "
-        "printed: false.",
+        "Whether z is a constant in d(z, z_i), so that the latent term cannot shrink z. False is "
+        "the method as printed.",
     )
     score: str = argument(
         "image",
@@ -146,8 +147,8 @@ class EDEArguments(Arguments):
     )
     pretext: str | Pretext | None = argument(  # noqa: RUF009  a field, as the others
         None,
-        "What E1 sees of an image in training (GeometricPretext), or none. In a script also an "
-        "instance of Pretext.",
+        "The transformations that E1 sees in training (GeometricPretext), or none. In a script it "
+        "can also be an instance of Pretext.",
         choices=PRETEXTS,
         **_by_colour("rotations_and_shifts", "rotations_shifts_and_colours"),
     )
@@ -161,12 +162,14 @@ class EDEArguments(Arguments):
         **_by_colour(4, 16),
     )
     memory_size: int = argument(
-        4096, "Normal images whose codes the pretext's terms keep, at most.", within=_COUNT
+        4096,
+        "Maximum number of normal images whose codes the pretext's terms keep.",
+        within=_COUNT,
     )
     mirror: bool | None = argument(
         None,
-        "Whether every other image of a training batch is mirrored left to right. Not for parts "
-        "that have a left and a right form.",
+        "Whether every other image of a training batch is mirrored left to right. Turn it off for "
+        "parts that have a left and a right form.",
         **_by_colour(False, True),
     )
     contamination: float = argument(

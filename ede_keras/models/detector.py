@@ -91,7 +91,7 @@ class AnomalyDetector(GuardedModel):
         return super().predict(x, batch_size, *args, **kwargs)
 
     def make_predict_function(self, force: bool = False) -> Any:
-        """Keras' function of a batch, traced once for batches of any number of images."""
+        """Keras' prediction function, traced once for batches of any size."""
         if self.predict_function is None or force:
             super().make_predict_function(force=True)
             trace_once(self)
@@ -112,7 +112,7 @@ class AnomalyDetector(GuardedModel):
 
     @property
     def relative_size(self) -> float:
-        """The pixels that the networks see of an image, as a multiple of 32 x 32; at least 1."""
+        """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
         raise NotImplementedError(f"{type(self).__name__} must define relative_size.")
 
     def scale_batch_size(self, n: int) -> int:
@@ -177,7 +177,7 @@ class AnomalyDetector(GuardedModel):
         omega1: float | None = None,
         contamination: float | None = None,
     ) -> Self:
-        """Builds the same detector with another decision, without training or images.
+        """Builds the same detector with another threshold, without training or images.
 
         Args:
             held_out_terms: The return value of `calibrate`.
@@ -238,8 +238,8 @@ class AnomalyDetector(GuardedModel):
         check_images(train_normals, self.image_shape)
         if not hasattr(train_normals, "__array__"):
             raise InputError(
-                "`train_normals` must be an array, so that a part of it can be held out; give an "
-                f"array, or `held_out` images. Received: {type(train_normals).__name__}"
+                "`train_normals` must be an array, so that a part of it can be held out: pass an "
+                f"array, or pass `held_out` images too. Received: {type(train_normals).__name__}"
             )
         train_normals = np.asarray(train_normals)
         order = np.random.default_rng(0).permutation(len(train_normals))
@@ -248,7 +248,7 @@ class AnomalyDetector(GuardedModel):
         return train_normals[~aside], train_normals[aside]
 
     def _adapt_pretext(self, train_normals, verbose):
-        """Gives the pretext the codes of normal images, of `memory_size` at most."""
+        """Gives the pretext the codes of at most `memory_size` normal images."""
         check_images(train_normals, self.image_shape)
         if hasattr(train_normals, "__array__"):
             train_normals = np.asarray(train_normals)
@@ -256,14 +256,14 @@ class AnomalyDetector(GuardedModel):
             chosen = np.sort(order[: self.memory_size])
             if len(chosen) < 2:
                 raise InputError(
-                    "Expected at least 2 normal images to learn from, and others held out. "
+                    "Expected at least 2 normal images to learn from, besides the held-out ones. "
                     f"Received: {len(chosen)}"
                 )
             train_normals = pipeline.make_ordered_dataset(
                 train_normals, self.scale_batch_size(32), chosen
             )
         codes = self._predict_inner("codes", self.graph.codes, train_normals, 32, verbose)
-        # Codes that are not finite mean that training has diverged; `calibrate` warns of it.
+        # Codes that are not finite mean that training has diverged; `calibrate` warns about it.
         if self.pretext and all(np.isfinite(part).all() for part in codes.values()):
             self.pretext.adapt(codes)
 

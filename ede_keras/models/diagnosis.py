@@ -15,11 +15,11 @@ _REMEDIES = {
 
 
 def find_remedies(names: tuple[str, ...], model: Any = None) -> list[str]:
-    """What to do, in words: arguments that act on the model and have another value than advised.
+    """What to do, in words: arguments that affect the model and differ from the advised value.
 
     Args:
         names: Arguments that may help.
-        model: A detector; None if nothing is known of it.
+        model: A detector; None if nothing is known about it.
     """
     model = getattr(model, "detector", model)  # what a tiled detector has inside
     remedies = []
@@ -47,7 +47,7 @@ def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray, model: Any = None
     elif len(scores) > 1 and np.ptp(latents, axis=0).max() < 1e-3:
         _warn(
             "The latent vectors of all held-out images are equal: the encoder has collapsed. "
-            "Train longer, lower the learning rate"
+            "Try any of these: train longer, lower the learning rate"
             + "".join(
                 f", {r}" for r in find_remedies(("image_weight", "fixed_latent_target"), model)
             )
@@ -56,7 +56,7 @@ def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray, model: Any = None
     elif len(scores) > 1 and np.ptp(scores) <= 1e-6 * np.abs(scores).max():
         _warn(
             "The scores of all held-out images are equal, so no threshold can separate images. "
-            "Train longer, lower the learning rate"
+            "Try any of these: train longer, lower the learning rate"
             + "".join(f", {r}" for r in find_remedies(("score",), model))
             + "."
         )
@@ -72,7 +72,8 @@ def warn_if_inverted(auroc: float | None, model: Any = None) -> None:
     if auroc is not None and auroc < 0.5:
         _warn(
             f"Separation is inverted: AUROC {auroc:.3f} is below 0.5, so anomalies score lower "
-            "than normal images. Check which class is the normal one; or train fewer epochs"
+            "than normal images. Check which class is the normal one, or try any of these: "
+            "train fewer epochs"
             + "".join(f", {r}" for r in find_remedies(("schedule", "score"), model))
             + "."
         )

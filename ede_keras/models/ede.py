@@ -38,7 +38,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     The arguments are read-only attributes of the model. `pretext` is the layer itself, or None.
 
     Args:
-        image_shape: `(height, width, channels)` of the images as they come, 1 or 3 channels. The
+        image_shape: `(height, width, channels)` of the original images, 1 or 3 channels. The
             model takes raw pixels, 0 to 255, and scales and resizes them itself.
         encoder1: Replaces E1: a Keras layer or model from `(n, size, size, c)` to
             `(n, latent_dim)`, or a function with the arguments of `networks.build_encoder` that
@@ -184,7 +184,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
 
     @property
     def relative_size(self) -> float:
-        """The pixels that the networks see, as a multiple of 32 x 32; at least 1."""
+        """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
         return max(self.image_size / 32, 1) ** 2
 
     def ede_networks(self, i: int) -> list[keras.Layer]:

@@ -1,4 +1,4 @@
-"""The callback that `fit` adds: it sets the model's epoch and warns of divergence."""
+"""The callback that `fit` adds: it sets the model's epoch and warns about divergence."""
 
 import warnings
 from typing import Any
@@ -32,7 +32,8 @@ class _EpochFollower(keras.callbacks.Callback):
         if broken:
             remedies = ["with a lower learning rate", *find_remedies(("schedule",), self.model)]
             warnings.warn(
-                f"Training has diverged: {', '.join(broken)} not finite after epoch {epoch + 1}. "
-                f"The weights are of no use. Begin again: {', or '.join(remedies)}.",
+                f"Training has diverged: after epoch {epoch + 1} these values are not finite: "
+                f"{', '.join(broken)}. The weights cannot be used. Train again "
+                f"{', or '.join(remedies)}.",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""Refuses what Keras would take although it has no effect on a detector, or harms it."""
+"""Rejects what Keras would accept although it has no effect on a detector, or harms it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,24 +18,24 @@ _REMEDIES = {
 
 
 class GuardedModel(keras.Model):
-    """A model some of whose attributes cannot be set, because its graph is made from them."""
+    """A model with attributes that cannot be changed, because its graph was built from them."""
 
     _fixed: frozenset[str] = frozenset()
 
     def fix(self, *names: str) -> None:
-        """From now on these attributes cannot be set."""
+        """Makes these attributes read-only."""
         self._fixed = self._fixed | set(names)
 
     def release(self, *names: str) -> None:
-        """These attributes can be set again."""
+        """Makes these attributes writable again."""
         self._fixed = self._fixed - set(names)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._fixed:
             remedy = _REMEDIES.get(name, f"build another one with `{name}=...`")
             raise AttributeError(
-                f"`{name}` cannot be set on a built {type(self).__name__}, where it would have no "
-                f"effect: {remedy}. Received: {name}={value!r:.60}"
+                f"`{name}` cannot be changed on a built {type(self).__name__}, because that would "
+                f"have no effect: {remedy}. Received: {name}={value!r:.60}"
             )
         super().__setattr__(name, value)
 
@@ -51,13 +51,13 @@ class GuardedModel(keras.Model):
         """Not supported: scores are small differences."""
         raise InputError(
             "Quantization is not supported: scores are small differences, which need the full "
-            "precision of float32. Export the model for edge devices instead, by "
+            "precision of float32. Export the model for edge devices instead, with "
             "export_savedmodel(..., formats=['litert'])."
         )
 
 
 def check_compile_arguments(optimizers: Iterable[Any], others: Mapping[str, Any]) -> None:
-    """Raises an `InputError` for what `compile` of a detector does not support.
+    """Raises an `InputError` for arguments that `compile` of a detector does not support.
 
     Args:
         optimizers: The optimizers that are given.
@@ -66,12 +66,12 @@ def check_compile_arguments(optimizers: Iterable[Any], others: Mapping[str, Any]
     for name, value in others.items():
         if value is not None:
             raise InputError(
-                f"`compile` has no `{name}`: the losses and metrics are the model's own, and a "
-                f"subclass adds to them by `extra_loss`. Received: {name}={value!r}"
+                f"`compile` does not take `{name}`: the model has its own losses and metrics. To "
+                f"add a loss, override `extra_loss` in a subclass. Received: {name}={value!r}"
             )
     for optimizer in optimizers:
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise InputError(
-                "An optimizer that scales the loss is for float16, which is not supported: give "
-                f"the inner one. Received: {type(optimizer).__name__}"
+                "Loss scaling is only for float16, which is not supported: pass the inner "
+                f"optimizer. Received: {type(optimizer).__name__}"
             )

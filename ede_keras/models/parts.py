@@ -22,11 +22,11 @@ def check_own_networks(own: dict[str, object], known: Sequence[str]) -> None:
     """Raises an `InputError` for a network that the variant lacks, or one that is given twice."""
     given = {name: network for name, network in own.items() if network is not None}
     if unknown := sorted(set(given) - set(known)):
-        raise InputError(f"This variant has {', '.join(known)}. Received: {unknown[0]}")
+        raise InputError(f"This variant has only {', '.join(known)}. Received: {unknown[0]}")
     layers = [network for network in given.values() if isinstance(network, keras.Layer)]
     if len({id(layer) for layer in layers}) < len(layers):
         raise InputError(
-            "Each network must be a layer of its own. Received: one layer for two of "
+            "Each network must be a layer of its own. Received: the same layer for two of "
             f"{', '.join(given)}"
         )
 
@@ -43,7 +43,7 @@ def make_network(
 
     Args:
         name: One of `NETWORKS`.
-        own: A layer to take instead of Figure 3's, or a function that builds one from the other
+        own: A layer to use instead of Figure 3's, or a function that builds one from the other
             arguments, or None.
         image_size: Height and width of the images.
         channels: Their channels.
@@ -51,7 +51,7 @@ def make_network(
         base_width: Filters of Figure 3's first convolution.
 
     Raises:
-        InputError: It is no layer, or it maps to another shape.
+        InputError: It is not a layer, or it maps to another shape.
     """
     is_encoder = name.startswith("encoder")
     build = networks.build_encoder if is_encoder else networks.build_decoder
@@ -71,7 +71,7 @@ def make_network(
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"`{name}` must map {taken} to {given}. Received: {error}") from error
     if found != given:
-        raise InputError(f"`{name}` must map {taken} to {given}. Received: an output {found}")
+        raise InputError(f"`{name}` must map {taken} to {given}. Received: output {found}")
     return own
 
 
@@ -83,8 +83,8 @@ def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:
             return None
         if taken := sorted(EQUATION8_TERMS & set(pretext.term_weights)):
             raise InputError(
-                f"A pretext's terms must not be called {', '.join(sorted(EQUATION8_TERMS))}, as "
-                f"those of Equation (8) are. Received: {taken[0]}"
+                f"A pretext's terms must not be called {', '.join(sorted(EQUATION8_TERMS))}: these "
+                f"names belong to Equation (8). Received: {taken[0]}"
             )
         # A copy, so that two models never share its weights.
         return type(pretext).from_config(pretext.get_config())

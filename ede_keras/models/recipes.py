@@ -55,8 +55,8 @@ def get_recipe(
     """All arguments of a recipe for images of a shape.
 
     Args:
-        name: One of `RECIPES`: "default", which detects best; "default_no_pretext", the same
-            objective without the geometric pretext; or "paper", the literal algorithm.
+        name: One of `RECIPES`: "default", which detects best; "default_no_pretext", without
+            the geometric pretext and with settings of its own; or "paper", the literal algorithm.
         image_shape: `(height, width, channels)` of the images; some defaults depend on it.
         n_train: Number of training images, if known; `memory_size` is then at most that.
         unused: Arguments that have no effect on the variant, `EDE.unused_arguments`.
@@ -67,8 +67,8 @@ def get_recipe(
         `(model_arguments, training_arguments)`.
 
     Raises:
-        InputError: The recipe does not exist, an argument is unknown, out of range or without
-            effect beside the others, or there are too few images.
+        InputError: The recipe does not exist, an argument is unknown, out of range or has no effect
+            in combination with the others, or there are too few images.
 
     Example:
         >>> model_arguments, training_arguments = get_recipe("paper", (28, 28, 1), latent_dim=64)
@@ -81,7 +81,7 @@ def get_recipe(
     known = {*EDEArguments.names(), *TrainingArguments.names()}
     if unknown := sorted(set(given) - known):
         raise InputError(
-            f"Expected arguments among {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
+            f"Arguments must be among {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
         )
     values = {**RECIPES[name], **given}
     model_values = {key: values[key] for key in EDEArguments.names() if key in values}

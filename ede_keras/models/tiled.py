@@ -14,7 +14,7 @@ from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.utils.validation import check_images, check_range
 
-# The most tiles that are trained on or held out; a random subset of more, always the same one.
+# Maximum number of tiles to train on or to hold out; of more, always the same random subset.
 MAX_TILES = 8192
 
 
@@ -71,7 +71,9 @@ def cut_tiles(images: np.ndarray, tile: int, stride: int | None = None) -> np.nd
         `(m, tile, tile, c)`, m at most `MAX_TILES`, a random subset if there are more.
     """
     if not hasattr(images, "__array__"):
-        raise InputError(f"Expected an array of images to cut. Received: {type(images).__name__}")
+        raise InputError(
+            f"Expected an array of images to cut into tiles. Received: {type(images).__name__}"
+        )
     images = np.asarray(images)
     height, width = images.shape[1:3]
     table = tile_table(height, width, tile, stride or default_stride(tile))
@@ -111,7 +113,7 @@ class Tiles(keras.layers.Layer):
     def merge(self, tiles: Any) -> Any:
         """Tiles `(n · T, tile, tile, c)` as images `(n, height, width, c)`, overlaps averaged."""
         channels = tiles.shape[-1]
-        # The pixels first, for sums over segments are sums over the first axis.
+        # The pixels first, because sums over segments are sums over the first axis.
         values = ops.reshape(tiles, (-1, self.table.size, channels))
         values = ops.transpose(values, (1, 0, 2))
         sums = ops.segment_sum(values, self.table.ravel(), len(self.covered))
@@ -195,7 +197,7 @@ class TiledDetector(AnomalyDetector):
 
     @property
     def relative_size(self) -> float:
-        """The pixels that the networks see of an image, as a multiple of 32 x 32; at least 1."""
+        """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
         return len(self.tiles.table) * self.detector.relative_size
 
     def _by_image(self, values):

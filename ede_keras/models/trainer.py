@@ -1,4 +1,4 @@
-"""Algorithm 1: two optimizers over shared encoders, in two phases whose balance moves."""
+"""Algorithm 1: two optimizers over shared encoders, in two phases whose weights change."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _MOVES_ENCODERS = {"all": (True, True), "decoders": (False, False), "ede2": (Fal
 
 
 class TwoPhaseTrainer(keras.Model):
-    """The training of `EDE` and its variants. They define the losses, this class minimizes them.
+    """The training of `EDE` and its variants. They define the losses; this class minimizes them.
 
     A subclass defines `decoders`, `ede_networks`, `phase1` and, unless `has_phase2` is False,
     `phase2`; it may override `augment`.
@@ -59,7 +59,7 @@ class TwoPhaseTrainer(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} must define phase2, or has_phase2=False.")
 
     def augment(self, x: Any) -> Any:
-        """A training batch in [-1, 1] as it is trained on."""
+        """The training batch after augmentation, in [-1, 1]."""
         return x
 
     def compile(
@@ -144,7 +144,7 @@ class TwoPhaseTrainer(keras.Model):
         return keras.saving.serialize_keras_object(self._compile_arguments)
 
     def compile_from_config(self, config: dict) -> None:
-        """Compiles as a saved model was."""
+        """Compiles the model as it was compiled when it was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def ede_variables(self, i: int) -> list[keras.Variable]:
@@ -153,7 +153,7 @@ class TwoPhaseTrainer(keras.Model):
         return [variable for network in networks for variable in network.trainable_variables]
 
     def phase2_variables(self, i: int) -> list[keras.Variable]:
-        """Those of them that its phase-2 loss updates, by `phase2_updates`."""
+        """The weights of EDE i + 1 that its phase-2 loss updates, as `phase2_updates` says."""
         if _MOVES_ENCODERS[self.phase2_updates][i]:
             return self.ede_variables(i)
         return self.decoders[i].trainable_variables
@@ -169,7 +169,7 @@ class TwoPhaseTrainer(keras.Model):
 
     @property
     def phase_weight(self) -> Any:
-        """W of Equations (6) and (7) in this epoch, a scalar; 1 without a phase 2."""
+        """The weight w of Equations (6) and (7) in this epoch, a scalar; 1 without a phase 2."""
         if not self.has_phase2:
             return 1.0
         if self.schedule == "inverse_epoch":
@@ -213,7 +213,7 @@ class TwoPhaseTrainer(keras.Model):
             x = pipeline.stream(x, batch_size, kwargs.get("shuffle", True))
         held_out = pipeline.stream(held_out, kwargs.get("validation_batch_size") or batch_size)
         if isinstance(x, tf.data.Dataset):
-            kwargs["shuffle"] = False  # Keras warns of its own default, True
+            kwargs["shuffle"] = False  # Keras warns about its own default, True
             if devices.count_workers(self.distribute_strategy) > 1:
                 # Keras 3.15 averages the workers' first batches, which fails for bytes and tuples.
                 x = pipeline.as_float(x)

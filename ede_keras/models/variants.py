@@ -1,4 +1,4 @@
-"""The ablation of Table 5: what is left of EDE when parts of it are taken away."""
+"""The ablation of Table 5: EDE with parts of it removed."""
 
 from collections.abc import Mapping
 from typing import Any

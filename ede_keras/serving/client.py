@@ -83,7 +83,8 @@ class ScoringClient:
             images: Array `(n, height, width, channels)` of any numeric dtype with pixels from 0
                 to 255, as for `model.predict`. Or a sequence of image files, each given by its
                 path or by its content as `bytes`; the server decodes and resizes them. Files
-                that are no PNG or JPEG, or that their EXIF data turn, are converted to PNG first.
+                that are not PNG or JPEG, or that have an EXIF orientation, are converted to PNG
+                first.
             threshold: Threshold to use instead of the model's own. Only for arrays.
 
         Returns:
@@ -195,4 +196,4 @@ def _read_content(image: str | Path | bytes) -> bytes:
     except ValueError as error:
         if isinstance(image, bytes):  # the server says what it expects
             return content
-        raise InputError(f"Every image must be complete. Received: {image} ({error})") from error
+        raise InputError(f"Every image must be readable. Received: {image} ({error})") from error

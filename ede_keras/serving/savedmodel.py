@@ -62,8 +62,8 @@ def export_savedmodel(
             `serving_default`, and are checked too, each with its own runtime. Each needs the
             extra with its name. Defaults to none.
         verbose: 1 shows a progress bar. Defaults to 0.
-        max_value: The value of white in PNG files of 16 bits that `serving_bytes` gets, as in the
-            data set of the training (`Dataset.max_value`). Defaults to 65535.
+        max_value: The value of white in PNG files of 16 bits that `serving_bytes` receives, as in
+            the training data (`Dataset.max_value`). Defaults to 65535.
 
     Returns:
         The folder of the version.
@@ -119,7 +119,7 @@ def _check_version(final: Path) -> None:
         raise InputError(f"`version` must be a positive integer. Received: {final.name}")
     if final.exists():
         raise InputError(
-            f"An existing version is never overwritten; choose another. Received: {final}"
+            f"An existing version is never overwritten; choose another version. Received: {final}"
         )
 
 

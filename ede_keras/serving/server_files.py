@@ -46,7 +46,7 @@ def write_server_files(output_dir: StrPath) -> list[Path]:
     output_dir = Path(output_dir).expanduser().resolve()
     if '"' in output_dir.name or "\\" in output_dir.name:
         raise InputError(
-            "The folder's name becomes the model's name and must be without quotes and "
+            "The folder's name becomes the model's name and must not contain quotes or "
             f"backslashes. Received: {output_dir.name}"
         )
     allowed = "\n".join(f"allowed_batch_sizes: {size}" for size in BATCH_SIZES)

@@ -36,7 +36,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
     per epoch with the losses and the seconds it took. Each file is replaced in one step.
 
     Args:
-        directory: Folder to write to; created if missing. A history in it is continued.
+        directory: Folder to write to; created if missing. An existing history in it is continued.
         initial_epoch: Number of epochs trained before, whose lines are kept.
 
     Attributes:
@@ -79,7 +79,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
 
 class CtrlC(keras.callbacks.Callback):
-    """Ends training after Ctrl-C by a `KeyboardInterrupt`, even if Python drops that exception.
+    """Ends training after Ctrl-C with a `KeyboardInterrupt`, even if Python drops that exception.
 
     Python raises it wherever the main thread happens to be, and drops it if that is a destructor
     or a callback from C. Use it as a context manager around `fit`: Ctrl-C works as usual, is

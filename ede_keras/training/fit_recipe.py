@@ -38,7 +38,7 @@ def fit_recipe(
     strategy: tf.distribute.Strategy | None = None,
     **overrides: Any,
 ) -> tuple[EDE, keras.callbacks.History]:
-    """Builds a model as a recipe says and trains it on normal images; `ede-train` does the same.
+    """Builds a model by a recipe and trains it on normal images; `ede-train` does the same.
 
     The model is not calibrated yet: call `model.calibrate(x_train, held_out=...)` next.
 
@@ -51,14 +51,14 @@ def fit_recipe(
         seed: Seeds Keras, NumPy and Python, and the order of the batches: the same seed gives the
             same model, and on a CPU with op determinism the same bits.
         checkpoint_dir: A folder for `last.keras`, saved after every epoch, `history.csv` and
-            `arguments.json`. If they are there already, training goes on after the last whole
+            `arguments.json`. If they exist already, training continues after the last complete
             epoch, with the networks that were saved. With the same images it ends with the same
-            weights as an unbroken run.
+            weights as an uninterrupted run.
         callbacks: Keras callbacks.
         verbose: As in `keras.Model.fit`.
         jit_compile: As in `EDE.compile`.
-        strategy: The devices that share each batch. Defaults to the strategy in whose scope the
-            call is, or one device.
+        strategy: The devices that share each batch. Defaults to the strategy whose scope the call
+            is in, or to one device.
         **overrides: Fields of `EDEArguments` or `TrainingArguments` that replace the recipe's,
             for instance `epochs=2`; and networks, `encoder1=...` (see `EDE`).
 
@@ -66,8 +66,8 @@ def fit_recipe(
         `(model, history)`: the trained model, and Keras' record of the losses.
 
     Raises:
-        InputError: The recipe, an argument or the images cannot be used, or `checkpoint_dir` was
-            begun with other arguments or another seed.
+        InputError: The recipe, an argument or the images cannot be used, or the training in
+            `checkpoint_dir` was started with other arguments or another seed.
 
     Example:
         >>> model, history = fit_recipe("default", x_train, validation_data=x_val, seed=0)
@@ -126,7 +126,7 @@ def fit_recipe(
 
 
 def _check_or_note(folder, asked):
-    """Notes the arguments of a training, or raises an `InputError` if others are noted there."""
+    """Records the arguments of a training run; an `InputError` if others are recorded there."""
     path = folder / "arguments.json"
     if not (folder / "last.keras").exists() or not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _check_or_note(folder, asked):
     ]
     if different:
         raise InputError(
-            f"{folder} holds a training with other arguments: {', '.join(different)}. Choose "
+            f"{folder} holds a training run with other arguments: {', '.join(different)}. Choose "
             f"another folder, or {START_AGAIN}."
         )
 
@@ -149,7 +149,7 @@ def _check_or_note(folder, asked):
 def _plain(arguments: EDEArguments, training: TrainingArguments) -> dict[str, Any]:
     """All arguments but the epochs as JSON knows them; an own pretext as its class and config."""
     values = {**arguments.to_dict(), **training.to_dict()}
-    del values["epochs"]  # more of them go on with the same training
+    del values["epochs"]  # a higher number continues the same training run
     pretext = values["pretext"]
     if isinstance(pretext, Pretext):
         config = {name: value for name, value in pretext.get_config().items() if name != "name"}

@@ -1,4 +1,4 @@
-"""Pictures and values of a training for TensorBoard."""
+"""Pictures and values of a training run for TensorBoard."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ N_SHOWN = 8
 
 
 class LiveView(keras.callbacks.Callback):
-    """Writes what a training does to held-out normal images, beside TensorBoard's own losses.
+    """Logs how training affects held-out normal images, in addition to TensorBoard's own losses.
 
     These are the weight of phase 1; the losses of the two phases, Equations (1) to (3); a
     histogram of each term of the score; and pictures: for each image a row of x, x1, x2, x2' and

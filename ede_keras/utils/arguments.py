@@ -1,4 +1,4 @@
-"""Dataclasses of arguments: each field says its type, default, range and meaning once."""
+"""Dataclasses of arguments: each field defines type, default, range and meaning in one place."""
 
 import dataclasses
 import math
@@ -88,7 +88,7 @@ class Arguments:
         """
         if unknown := sorted(set(given) - set(cls.names())):
             raise InputError(
-                f"Expected arguments among {', '.join(cls.names())}. Received: {', '.join(unknown)}"
+                f"Arguments must be among {', '.join(cls.names())}. Received: {', '.join(unknown)}"
             )
         values = {}
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from ede_keras.utils.validation import warn_of_range
 
-NO_WEIGHTS = "Sample and class weights are not supported: every image counts 1. Leave them out."
+NO_WEIGHTS = (
+    "Sample and class weights are not supported: every image counts equally. Leave them out."
+)
 
 
 def make_train_dataset(

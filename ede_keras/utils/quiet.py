@@ -13,9 +13,9 @@ _LOG_LINE = re.compile(rb"[IWE]\d{4} \d\d:\d\d:|WARNING: All log messages before
 
 @contextlib.contextmanager
 def without_log_lines() -> Iterator[None]:
-    """Lets everything else through that is written to stderr within the block, when it ends.
+    """Holds back stderr within the block, and passes on all but log lines when it ends.
 
-    TensorFlow 2.21 does not heed TF_CPP_MIN_LOG_LEVEL for what it logs while it is imported.
+    TensorFlow 2.21 ignores TF_CPP_MIN_LOG_LEVEL for what it logs while it is imported.
     """
     try:
         stderr = os.dup(2)

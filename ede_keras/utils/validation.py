@@ -67,7 +67,7 @@ def check_keras_settings() -> None:
 def check_images(images: object, image_shape: Sequence[int | None]) -> None:
     """Checks that a model can take these images; warns if their pixels are not in 0 to 255.
 
-    Of arrays and tensors, shape and pixels are checked; of a `tf.data.Dataset` the shape. The
+    For arrays and tensors, shape and pixels are checked; for a `tf.data.Dataset`, the shape. The
     pixels of its first batch are checked when it is read (see `pipeline.stream`).
 
     Args:
@@ -83,8 +83,8 @@ def check_images(images: object, image_shape: Sequence[int | None]) -> None:
     """
     if isinstance(images, list | tuple):
         raise InputError(
-            f"Expected an array of images {_format_shape([None, *image_shape])}: stack them by "
-            "np.stack(images), once they are of one size. "
+            f"Expected an array of images {_format_shape([None, *image_shape])}: stack them with "
+            "np.stack(images), after resizing them to one size. "
             f"Received: a {type(images).__name__} of {len(images)}"
         )
     if isinstance(images, tf.data.Dataset):

@@ -98,7 +98,7 @@ def test_a_folder_is_scored_as_predict_scores_it(
     assert set(dead) == {f"{folder}/{name}" for name in names}
     reason = "ValueError: Expected an image that can be read. Received: floating-point pixels"
     assert dead[f"{folder}/fractions.tiff"] == reason
-    assert "no image, by its content" in dead[f"{folder}/text.png"]
+    assert "not an image, judging by its content" in dead[f"{folder}/text.png"]
     assert all(len(reason) < 200 for reason in dead.values())
 
     # In other processes, which must import the transforms.
@@ -155,7 +155,7 @@ def test_records_and_what_is_wrong_with_them(model, exported, folder, tmp_path, 
     for path, reason in (
         ("a.tfrecord#10", "DecodeError: "),
         ("a.tfrecord#11", "InputError: The feature image/encoded must hold one encoded image"),
-        ("a.tfrecord#12", "ValueError: .*Received: no image, by its content"),
+        ("a.tfrecord#12", "ValueError: .*Received: not an image, judging by its content"),
         ("cut.tfrecord", "DataLossError: truncated record"),
     ):
         assert re.match(reason, reasons.pop(path)), path

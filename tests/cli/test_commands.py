@@ -156,7 +156,10 @@ def test_train_on_a_folder(run_command, tmp_path, protocol_layout):
     done = run_command("train.py", *flags, *(LIGHT if protocol_layout == "plain" else ()))
     run = tmp_path / "runs" / "parts" / "good" / "0"
     assert "Left out of" in done.stderr and "files used from" in done.stdout
-    lost = {"path": damaged.relative_to(folder).as_posix(), "reason": "no image, by its content"}
+    lost = {
+        "path": damaged.relative_to(folder).as_posix(),
+        "reason": "not an image, judging by its content",
+    }
     assert read_rows(run / "left_out.csv") == [lost]
     data = json.loads((run / "data.json").read_text())
     assert data["seen"] == data["used"] + 1 == sum(map(len, data["classes"].values())) * 12

@@ -137,4 +137,4 @@ def test_flags_without_effect_or_beyond_the_images(run_command, tmp_path, flags,
 def test_a_layout_is_that_of_a_folder(run_command, tmp_path):
     flags = ("--dataset=digits", "--normal=2", "--layout=classes", f"--output_dir={tmp_path}")
     done = run_command("train.py", *flags, check=False)
-    assert done.returncode == 1 and "--layout works with a folder of images only" in done.stderr
+    assert done.returncode == 1 and "--layout works only with a folder of images" in done.stderr

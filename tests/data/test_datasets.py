@@ -137,7 +137,9 @@ def test_class_name_goes_before_a_label(tmp_path):
 def test_normal_of_a_folder_that_says_it(tmp_path, normal):
     dataset = load_dataset(str(write_folder(tmp_path, "ganomaly", n=1)))
     assert resolve_normal(dataset, normal) == 0
-    with pytest.raises(InputError, match="'0.normal' is normal.*Received: normal='1.abnormal'"):
+    with pytest.raises(
+        InputError, match="makes '0.normal' the normal class.*Received: normal='1.abnormal'"
+    ):
         resolve_normal(dataset, "1.abnormal")
 
 

@@ -83,7 +83,7 @@ def test_images_beside_subfolders_are_normal_only_by_the_users_word(tmp_path, be
     assert layout.test == {}
     assert layout.class_names == {0: "good"}
     assert layout.default_protocol == "split80"
-    assert layout.left_out == {"notes.txt": "no image that is read (.txt)"}
+    assert layout.left_out == {"notes.txt": "not an image of a supported format (.txt)"}
 
 
 def test_one_subfolder_is_all_normal(tmp_path):
@@ -107,7 +107,7 @@ def test_one_subfolder_is_all_normal(tmp_path):
 )
 def test_what_lies_below_a_class_is_not_taken_for_it(tmp_path, names):
     touch(tmp_path, *names)
-    with pytest.raises(InputError, match="cannot tell what its subfolder holds"):
+    with pytest.raises(InputError, match="unclear what its subfolder holds"):
         find_layout(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_folder_in_the_shape_of_a_model(tmp_path):
 def test_a_damaged_image_is_left_out_or_refused(tmp_path):
     folder = write_folder(tmp_path, "mvtec", n=2)
     (folder / "test/hole/001.png").write_bytes(b"oops")
-    reason = "no image, by its content"
+    reason = "not an image, judging by its content"
     with pytest.raises(InputError, match=f"1 file, {reason}: test/hole/001.png"):
         load_dataset(str(folder), strict=True)
     with pytest.warns(UserWarning, match=f"Left out of .*: 1 file, {reason}: test/hole/001.png"):

@@ -96,7 +96,7 @@ def test_the_size_of_the_first_image_is_that_of_all(tmp_path):
     dataset = load_dataset(str(tmp_path), image_shape=(None, None, 1))
     assert dataset.x_train.shape == (2, 30, 20, 1)
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    assert inspect_image(tmp_path / "a.jpg").problem == "no image, by its content"
+    assert inspect_image(tmp_path / "a.jpg").problem == "not an image, judging by its content"
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Image appears to be a malformed")

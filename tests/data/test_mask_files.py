@@ -121,7 +121,7 @@ def test_what_is_wrong_with_masks_is_counted(tmp_path):
         "1 anomalous images have an empty mask, so their pixels are not measured: "
         "test/dent/empty.png",
         "1 anomalous images have a mask that cannot be used",
-        "1 masks have another size than their images",
+        "1 masks differ in size from their images",
     ):
         assert text in said
     files = ["test/good/0.png", "test/dent/whole.png", "test/dent/none.png"]

@@ -36,7 +36,7 @@ def usable(y, least):
 def test_split80_properties(y_train, y_test, seed):
     y = np.array(y_train + y_test, int)
     n_normal = int(np.sum(y == 0))
-    if n_normal < 3:  # 80 % of fewer images are fewer than 2
+    if n_normal < 3:  # 80% of fewer images are fewer than 2
         return
     split = make_split(numbered(y_train, y_test), "split80", 0, seed)
     train, val, test = map(positions, (split.x_train, split.x_val, split.x_test))
@@ -152,7 +152,7 @@ def test_folder_with_a_test_part(tmp_path, layout):
     assert split.test_ids.tolist() == dataset.paths_test.tolist()
     is_good = [path.split("/")[1] in ("good", "0.normal") for path in split.test_ids]
     assert split.y_test.tolist() == [int(not good) for good in is_good]
-    with pytest.raises(InputError, match="leave normal out"):
+    with pytest.raises(InputError, match="leave `normal` out"):
         make_split(dataset, normal=1)
 
 

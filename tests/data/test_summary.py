@@ -44,7 +44,7 @@ def test_what_is_left_out_is_named_with_its_reason(tmp_path):
         (tmp_path / hidden).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / hidden).touch()
     expected = {
-        "readme.txt": "no image that is read (.txt)",
+        "readme.txt": "not an image of a supported format (.txt)",
         "test/good/empty.jpg": "empty file",
         "test/good/float.tif": "floating-point pixels",
         "test/hole/cut.png": "damaged",
@@ -71,7 +71,7 @@ def test_links_are_followed_once(tmp_path):
     os.symlink(tmp_path / "parts", tmp_path / "parts/good/loop")
     layout = find_layout(tmp_path / "parts")
     assert layout.train == {"bad/a.png": 0, "good/b.png": 1}
-    assert layout.left_out == {"good/loop": "a link to a folder that is read already"}
+    assert layout.left_out == {"good/loop": "a link to a folder that is already read"}
     assert "bad/ is a link and was followed" in layout.notes
 
 
@@ -102,12 +102,14 @@ def test_files_of_one_name_are_noted(tmp_path):
     save(tmp_path / "a.bmp", GREY)
     save(tmp_path / "b.png", GREY)
     notes = find_layout(tmp_path).notes
-    assert notes == ("1 images have the name of another one but for the suffix: a.bmp and a.png",)
+    assert notes == (
+        "1 images have the same name as another, except for the suffix: a.bmp and a.png",
+    )
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    assert list_files(tmp_path).left_out == {"a.png": "no regular file"}
+    assert list_files(tmp_path).left_out == {"a.png": "not a regular file"}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_the_users_word_names_the_normal_class(tmp_path):
     dataset = load_dataset(str(tmp_path), normal="OK_front")
     assert dataset.class_names == {0: "ok_front", 1: "def_front", 2: "good"}
     assert make_split(dataset, normal="ok_front").y_test.tolist() == [1, 1, 1, 1, 1, 1, 0, 0, 0]
-    with pytest.raises(InputError, match=r"--normal names.*--normal=missing"):
+    with pytest.raises(InputError, match=r"with --normal.*--normal=missing"):
         load_dataset(str(tmp_path), normal="missing")
 
 
@@ -163,7 +165,7 @@ def test_masks_beside_classes_are_no_class(tmp_path):
         save(tmp_path / f"{name}/1.png", GREY)
     layout = find_layout(tmp_path)
     assert layout.class_names == {0: "bad", 1: "good"}
-    reason = "in a folder of masks (--layout=classes takes it as a class)"
+    reason = "in a folder of masks (--layout=classes reads it as a class)"
     assert layout.left_out == {"Masks/1.png": reason}
     assert len(find_layout(tmp_path, "classes").class_names) == 3
 
@@ -177,7 +179,9 @@ def test_masks_beside_their_images_are_no_images(tmp_path):
     assert {*layout.train} == {"train/good/1.png", "train/good/x_mask.png"}  # there is no x.png
     assert {*layout.test} == {"test/dent/1.png", "test/good/1.png"}
     assert layout.masks == {"test/dent/1.png": ("test/dent/1_MASK.PNG",)}
-    assert layout.left_out == {"train/good/1_label.png": "a mask, by its name, of train/good/1.png"}
+    assert layout.left_out == {
+        "train/good/1_label.png": "a mask of train/good/1.png, judging by its name"
+    }
 
 
 def test_notes_on_pages_alpha_and_sizes(tmp_path):
@@ -188,10 +192,10 @@ def test_notes_on_pages_alpha_and_sizes(tmp_path):
     drawing = np.zeros((32, 32, 4), np.uint8)
     drawing[..., 3] = GREY
     save(tmp_path / "drawing.png", drawing)
-    with pytest.warns(UserWarning, match="1 files in .* show nothing .* dropped: drawing.png"):
+    with pytest.warns(UserWarning, match="1 files in .* are blank .* dropped: drawing.png"):
         summary = load_dataset(str(tmp_path)).summary
     said = "\n".join(summary.lines())
-    assert "of 2 files with several pages or frames, the first one is read" in said
+    assert "2 files have several pages or frames: only the first is read" in said
     assert "the transparency of 2 files is dropped" in said
     assert summary.to_dict()["colour"] is True
     assert "sizes differ, from 32 x 32 to 64 x 96: all are resized" in said
@@ -218,7 +222,9 @@ def test_a_list_of_files_has_a_summary_too(tmp_path):
     write_folder(tmp_path, "classes", n=2)
     (tmp_path / "notes.md").touch()
     summary = list_folder(tmp_path).summary
-    assert summary.n_used == 6 and summary.left_out == {"notes.md": "no image that is read (.md)"}
+    assert summary.n_used == 6 and summary.left_out == {
+        "notes.md": "not an image of a supported format (.md)"
+    }
 
 
 def test_one_image_is_a_data_set(tmp_path):

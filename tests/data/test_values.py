@@ -45,8 +45,9 @@ def test_grey_levels_of_more_than_8_bits_are_kept(tmp_path, kind, bits, white):
         cut = load_dataset(str(tmp_path), max_value=white // 2).x_train[0]
     np.testing.assert_allclose(darker[..., 0], levels * (127.5 / white), atol=0.51)
     assert (cut == 255).mean() > 0.49
-    assert [str(w.message).split(" are ")[1] for w in caught] == [
-        f"values up to {white}; those above {white // 2} (--max_value, or the run's)"
+    assert [str(w.message) for w in caught] == [
+        f"Pixels in {tmp_path} go up to {white}; those above {white // 2} (set by --max_value or "
+        "the run) are read as white."
     ]
 
 
@@ -71,7 +72,7 @@ def test_arrays_are_scaled_by_the_same_rule(tmp_path, dtype, high, white):
     if white is not None:
         other = load_dataset(str(tmp_path / "a.npz"), max_value=8190)
         np.testing.assert_allclose(other.x_train[..., 0], x * (255 / 8190), rtol=1e-5)
-        with pytest.warns(UserWarning, match=f"values up to {high}; those above 500"):
+        with pytest.warns(UserWarning, match=f"go up to {high}; those above 500"):
             cut = load_dataset(str(tmp_path / "a.npz"), max_value=500)
         np.testing.assert_allclose(cut.x_train[..., 0], np.minimum(x / 500, 1) * 255, rtol=1e-5)
     elif "float" in dtype:  # whose scale is known: a run's white of 16 bits does not matter
@@ -99,7 +100,7 @@ def test_palettes_show_their_colours(tmp_path, suffix):
     ("content", "problem"),
     [
         (b"", "empty file"),
-        (b"<html>no</html>", "no image, by its content"),
+        (b"<html>no</html>", "not an image, judging by its content"),
         (b"\x89PNG\r\n", "damaged"),
         (b"\0\0\0\x18ftypmif1" + b"\0" * 50, "HEIC|damaged"),
     ],

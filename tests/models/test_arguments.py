@@ -52,7 +52,7 @@ def test_numbers_of_numpy_are_saved_as_pythons():
         ("contamination", 1, "`contamination` must be at least 0, below 1"),
         ("norm", "l3", "`norm` must be one of l1, l2"),
         ("image_size", 20, "multiple of 8"),
-        ("latent_dims", 3, "Expected arguments among .*Received: latent_dims"),
+        ("latent_dims", 3, "Arguments must be among .*Received: latent_dims"),
     ],
 )
 def test_wrong_arguments(name, value, message):
@@ -92,7 +92,9 @@ def test_what_is_set_on_a_built_model_is_refused(build, variant):
     others = ("omega2", "image_shape", "preprocessor", "anomaly_score", "arguments", "has_phase2")
     for name in (*EDEArguments.names(), *NETWORKS, *others):
         before = getattr(model, name)
-        with pytest.raises(AttributeError, match=f"`{name}` cannot be set on a built .*{name}=0.5"):
+        with pytest.raises(
+            AttributeError, match=f"`{name}` cannot be changed on a built .*{name}=0.5"
+        ):
             setattr(model, name, 0.5)
         assert getattr(model, name) is before
 
@@ -109,7 +111,9 @@ def test_what_is_set_on_a_built_model_is_refused(build, variant):
 )
 def test_the_remedy_for_what_is_set_elsewhere(build, name, remedy):
     model = build()
-    with pytest.raises(AttributeError, match=f"`{name}` cannot be set on a built EDE.*{remedy}"):
+    with pytest.raises(
+        AttributeError, match=f"`{name}` cannot be changed on a built EDE.*{remedy}"
+    ):
         setattr(model, name, 0.5)
     model.compile("sgd")  # sets both optimizers again
     assert type(model.ede2_optimizer).__name__ == "SGD"

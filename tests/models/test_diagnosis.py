@@ -16,7 +16,11 @@ def test_healthy_learning_says_nothing():
     ("scores", "latents", "message"),
     [
         (SPREAD, np.full((10, 3), 0.7), "encoder has collapsed.*fixed_latent_target"),
-        (np.full(10, 0.2), np.outer(SPREAD, [1, 1]), "scores.*are equal.*Train longer"),
+        (
+            np.full(10, 0.2),
+            np.outer(SPREAD, [1, 1]),
+            "scores.*are equal.*Try any of these: train longer",
+        ),
         (SPREAD, np.full((10, 3), np.nan), "not finite.*lower learning rate"),
     ],
 )

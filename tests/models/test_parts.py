@@ -97,7 +97,9 @@ def test_a_recipe_with_an_own_network():
 
 
 def test_a_network_that_the_variant_lacks(build):
-    with pytest.raises(InputError, match="This variant has encoder1, decoder1. Received: decoder2"):
+    with pytest.raises(
+        InputError, match="This variant has only encoder1, decoder1. Received: decoder2"
+    ):
         build(ede_keras.AutoEncoder, decoder2=decoder())
 
 

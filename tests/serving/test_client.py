@@ -233,7 +233,10 @@ def test_one_bad_file_does_not_keep_the_others_from_a_server(
         wanted = model.predict(decoded, verbose=0)["score"]
         np.testing.assert_allclose([float(row["score"]) for row in rows], wanted, rtol=1e-4)
         left_out = {row["path"]: row["reason"] for row in read_rows(tmp_path / LEFT_OUT)}
-        assert left_out == {"cut.png": "damaged", "notes.txt": "no image that is read (.txt)"}
+        assert left_out == {
+            "cut.png": "damaged",
+            "notes.txt": "not an image of a supported format (.txt)",
+        }
         assert json.loads((tmp_path / "evaluation-new-data.json").read_text())["seen"] == 8
     done = run_command("evaluate.py", *flags, "--strict", check=False)
     assert done.returncode == 1 and "Every file in" in done.stderr
@@ -241,7 +244,7 @@ def test_one_bad_file_does_not_keep_the_others_from_a_server(
 
 def test_the_client_names_a_file_that_cannot_be_read(client, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"a.png \(.*no image, by its content"):
+    with pytest.raises(InputError, match=r"a.png \(.*not an image, judging by its content"):
         client.score([tmp_path / "a.png"])
 
 

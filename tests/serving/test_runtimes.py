@@ -216,7 +216,7 @@ def test_server_files_parse_with_the_real_messages(tmp_path):
     assert server_files.write_server_files(output_dir) == []
     assert models.read_text() == "mine"
     (tmp_path / 'a"b').mkdir()
-    with pytest.raises(InputError, match="without quotes"):
+    with pytest.raises(InputError, match="must not contain quotes"):
         server_files.write_server_files(tmp_path / 'a"b')
 
 

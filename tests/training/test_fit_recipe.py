@@ -73,7 +73,7 @@ def test_continues_from_a_checkpoint(images, begun, tmp_path):
 )
 def test_a_checkpoint_of_another_model_is_refused(images, begun, arguments, message):
     before = {path.name: path.read_bytes() for path in begun.iterdir()}
-    with pytest.raises(InputError, match=f"holds a training with other arguments: {message}"):
+    with pytest.raises(InputError, match=f"holds a training run with other arguments: {message}"):
         ede_keras.fit_recipe("default", images, epochs=3, checkpoint_dir=begun, **SMALL | arguments)
     assert {path.name: path.read_bytes() for path in begun.iterdir()} == before
 
@@ -112,7 +112,7 @@ def test_arguments_reach_the_model_and_its_training(images):
     ("arguments", "message"),
     [
         ({"recipe": "best"}, "`recipe` must be one of"),
-        ({"epoch": 3}, "Expected arguments among.*Received: epoch"),
+        ({"epoch": 3}, "Arguments must be among.*Received: epoch"),
         ({"n": 1}, "at least 2 normal images"),
     ],
 )

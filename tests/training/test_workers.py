@@ -93,7 +93,7 @@ def test_a_lost_worker_and_its_return(one, tmp_path):
     workers[1].kill()
     codes, said = wait_for_all(workers)
     assert codes == [1, -signal.SIGKILL]
-    assert "Another worker was lost. Start all of them again" in said[0]
+    assert "Another worker was lost. Restart all workers" in said[0]
     assert "Traceback" not in said[0]
     codes, said = wait_for_all(start_workers(tmp_path / "two", "--resume"))
     assert codes == [0, 0], said

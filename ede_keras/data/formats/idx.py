@@ -23,7 +23,7 @@ def read_idx(path: StrPath, ndim: int) -> np.ndarray:
     """Reads an IDX file of bytes, plain or gzipped.
 
     Args:
-        path: The file. Gzip is recognised by the content, not by the name.
+        path: The file. Gzip is detected from the content, not from the name.
         ndim: Expected number of dimensions: 3 for images, 1 for labels.
 
     Returns:

@@ -25,7 +25,7 @@ def read_scaled_npz(
     Images have shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), and labels (n,) or (n, 1). The range
     of the pixels is detected in x_train (in x_test if x_train is empty) and applies to both. Bool
     and floats up to 1 are multiplied by 255, numbers up to 255 are not changed, and of higher
-    integers the least of 1023, 4095, 16383 and 65535 that no pixel of both exceeds is white.
+    integers, the smallest of 1023, 4095, 16383 and 65535 that no pixel of both exceeds is white.
 
     Args:
         path: The file. Pickled objects in it are refused.
@@ -136,7 +136,7 @@ def _find_white(
         return find_white(path, int(np.ceil(highest)), max_value)
     if kind in "ui" or high > 255:
         raise InputError(
-            f"{path}: images must be in 0-1, in 0-255, or integers up to {WHITES[-1]}; or give "
+            f"{path}: images must be in 0-1, in 0-255, or integers up to {WHITES[-1]}; or pass "
             f"--max_value, the value of white. Received: dtype {x_train.dtype} with maximum {high}"
         )
     white = 1 if high <= 1.001 else 255  # allows rounding errors

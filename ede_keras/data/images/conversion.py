@@ -1,4 +1,4 @@
-"""Converts image files that TensorFlow does not decode as they show to PNG, by Pillow."""
+"""Converts to PNG, with Pillow, image files that TensorFlow would not decode as viewers do."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from ede_keras.data.images.inspection import (
 )
 from ede_keras.utils.files import StrPath
 
-# What turns an image of an EXIF orientation upright.
+# The operation that turns an image upright, by EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -73,7 +73,7 @@ def _convert(source: StrPath | bytes, facts: ImageFacts) -> bytes:
 
 
 def make_decodable(content: bytes) -> bytes:
-    """The content of an image file, converted by `convert_to_png` unless TensorFlow decodes it.
+    """The content of an image file, converted to PNG unless TensorFlow decodes it correctly.
 
     Raises:
         ValueError: As in `convert_to_png`.

@@ -1,7 +1,7 @@
 """Reads image files into arrays, each decoded as the exported model decodes it.
 
-TensorFlow decodes PNG and JPEG. Other formats, and what TensorFlow would not show as it is (turned
-by its EXIF orientation, CMYK), Pillow converts to PNG first.
+TensorFlow decodes PNG and JPEG. Pillow first converts to PNG all other formats, and files that
+TensorFlow would decode differently from a viewer (EXIF orientation, CMYK).
 """
 
 import os
@@ -94,8 +94,8 @@ def find_white(place: StrPath, highest: int, max_value: int | None = None) -> in
     white = max_value or next(white for white in WHITES if highest <= white)
     if highest > white:
         warnings.warn(
-            f"In {place} are values up to {highest}; those above {white} (--max_value, or the "
-            "run's) are read as white.",
+            f"Pixels in {place} go up to {highest}; those above {white} (set by --max_value or "
+            "the run) are read as white.",
             stacklevel=5,
         )
     return white

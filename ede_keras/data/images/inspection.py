@@ -1,4 +1,4 @@
-"""What an image file holds: its format, size and bits. The content counts, not the file's name."""
+"""Format, size and bits of an image file, determined by its content and not by its name."""
 
 import contextlib
 import dataclasses
@@ -29,13 +29,13 @@ FORMATS = tuple(
     for name in (*("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF"),)
     if name in Image.OPEN  # HEIF only with its plugin
 )
-# Names by which a file that cannot be read counts as a picture: "damaged", not "no image".
+# Names by which a file that cannot be read counts as a picture: "damaged", not "not an image".
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff"),
     *(".webp", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
     *(".avif", ".heic", ".heif", ".hif"),
 )
-NO_IMAGE = "no image"  # how such reasons begin
+NO_IMAGE = "not an image"  # how such reasons begin
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # EXIF 2.3, Section 4.6.4
@@ -60,7 +60,7 @@ class ImageFacts:
         orientation: EXIF orientation that is left to be applied, 1 to 8; 1 is upright.
         n_frames: Pages of a TIFF or frames of an animation.
         has_alpha: Whether there is an alpha channel or a transparent colour.
-        is_plain: Whether TensorFlow decodes the file as it shows.
+        is_plain: Whether TensorFlow decodes the file as a viewer shows it.
     """
 
     problem: str = ""
@@ -80,8 +80,8 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
         source: Path of the file, or its content.
 
     Returns:
-        The facts. `problem` says if it is no image, is damaged, too large, or has pixels that are
-        not read: floating point, 32 bits, signed, 16 bits of each colour in a TIFF.
+        The facts. `problem` says if it is not an image, is damaged, is too large, or has pixels
+        that are not supported: floating point, 32 bits, signed, 16 bits per colour in a TIFF.
     """
     name = "" if isinstance(source, bytes) else os.fspath(source)
     try:
@@ -136,7 +136,7 @@ def looks_like_image(path: StrPath) -> bool:
 
 
 def _begins_as_image(head: bytes) -> bool:
-    """Whether these first bytes are those of an image, 12 of them at least."""
+    """Whether these first bytes, at least 12, are those of an image."""
     if head.startswith(b"RIFF"):  # a container, also of sound and video
         return head[8:12] == b"WEBP"
     if head.startswith(b"BM"):
@@ -157,7 +157,7 @@ def _describe(image: ImageFile.ImageFile, file: IO[bytes]) -> ImageFacts:
     if width * height > MAX_PIXELS:
         problem = _TOO_LARGE
     elif bits > 8 and not upright and not image.mode.startswith("I"):
-        problem = f"a PNG of {bits} bits per colour that its EXIF data turn"
+        problem = f"a PNG of {bits} bits per colour with an EXIF orientation"
     plain = (format_name == "PNG" and image.mode in (*_PLAIN_MODES, "I", "I;16")) or (
         # MPO is a JPEG with a second picture, as phones write it.
         format_name in ("JPEG", "MPO") and image.mode in ("L", "RGB")
@@ -203,7 +203,7 @@ def _read_bits(image: ImageFile.ImageFile, file: IO[bytes]) -> tuple[int, str]:
 
 
 def _read_orientation(image: ImageFile.ImageFile, file: IO[bytes]) -> int:
-    """The EXIF orientation that is left to be applied, 1 to 8. That of XMP data is not heeded."""
+    """The EXIF orientation that is left to be applied, 1 to 8. That of XMP data is ignored."""
     if image.format in ("TIFF", "HEIF"):  # Pillow turns them itself
         return 1
     exif = Image.Exif()
@@ -236,5 +236,5 @@ def _name_unidentified(head: bytes, name: str) -> str:
     if _begins_as_image(head):
         return "damaged"
     if suffix in SUFFIXES or not suffix:
-        return f"{NO_IMAGE}, by its content"
-    return f"{NO_IMAGE} that is read ({suffix})"
+        return f"{NO_IMAGE}, judging by its content"
+    return f"{NO_IMAGE} of a supported format ({suffix})"

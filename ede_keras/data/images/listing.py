@@ -1,4 +1,4 @@
-"""Finds the image files in a folder, and says of every other file why it is not one of them."""
+"""Finds the image files in a folder, and gives the reason why each other file is not one."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from ede_keras.data.images.inspection import NO_IMAGE, is_image_name, looks_like
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
-# Written by operating systems and file servers; skipped without a word, as hidden files are.
+# Written by operating systems and file servers; skipped silently, as hidden files are.
 _SYSTEM = {
     "thumbs.db",
     "desktop.ini",
@@ -76,7 +76,7 @@ def list_files(folder: StrPath) -> Listing:
             is_real = identity in real and Path(path).resolve() == root.resolve() / name(path)
             if not is_real:
                 if identity in real | above | followed:
-                    left_out[name(path)] = "a link to a folder that is read already"
+                    left_out[name(path)] = "a link to a folder that is already read"
                     continue
                 followed.add(identity)
                 if os.path.islink(path):
@@ -103,24 +103,24 @@ def _is_shown(name: str) -> bool:
 
 
 def _find_reason(path: str) -> str:
-    """Why a file is no image by its name and its first bytes; empty if it may be one."""
+    """Why a file is not an image, judging by its name and first bytes; empty if it may be one."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
         return "a broken link" if os.path.islink(path) else str(error.strerror)
     if not stat.S_ISREG(mode):  # a pipe would be waited for
-        return "no regular file"
+        return "not a regular file"
     if is_image_name(path) or looks_like_image(path):
         return ""
     suffix = Path(path).suffix.lower()
-    return f"{NO_IMAGE} that is read ({suffix})" if suffix else NO_IMAGE
+    return f"{NO_IMAGE} of a supported format ({suffix})" if suffix else NO_IMAGE
 
 
 def describe_twins(files: Iterable[str]) -> list[str]:
-    """A note on files that differ in their suffix alone: one may be a mask or a copy."""
+    """A note on files that differ only in their suffix: one may be a mask or a copy."""
     first: dict[Path, str] = {}
     twins = [f for f in files if first.setdefault(Path(f).with_suffix(""), f) != f]
     if not twins:
         return []
     example = f"{first[Path(twins[0]).with_suffix('')]} and {twins[0]}"
-    return [f"{len(twins)} images have the name of another one but for the suffix: {example}"]
+    return [f"{len(twins)} images have the same name as another, except for the suffix: {example}"]
