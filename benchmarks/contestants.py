@@ -18,7 +18,7 @@ from absl import app, flags
 from benchmarks.machine import peak_mib
 
 flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=2)
-flags.DEFINE_integer("steps", 20, "Batches in a turn.", lower_bound=1)
+flags.DEFINE_integer("steps", 20, "Batches per round.", lower_bound=1)
 
 FLAGS = flags.FLAGS
 SHAPE = (32, 32, 1)
@@ -150,7 +150,7 @@ GROUPS = {
         "train, paper": partial(fit, "paper"),
         "train, default": partial(fit, "default"),
         "train, paper, XLA": partial(fit, "paper", jit_compile=True),
-        "train, paper, 10 steps a call": partial(fit, "paper", steps_per_execution=10),
+        "train, paper, 10 steps per call": partial(fit, "paper", steps_per_execution=10),
         "bare step, paper": partial(bare_steps, "paper"),
         "bare step, default": partial(bare_steps, "default"),
         "multiply": multiply,

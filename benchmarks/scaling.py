@@ -17,8 +17,8 @@ from absl import app, flags
 from benchmarks import machine, tables
 from ede_keras.utils.files import write_json
 
-flags.DEFINE_float("seconds", 2.0, "Least duration of a turn.")
-flags.DEFINE_integer("turns", 3, "Turns of which the median counts.", lower_bound=1)
+flags.DEFINE_float("seconds", 2.0, "Minimum duration of a round.")
+flags.DEFINE_integer("turns", 3, "Rounds of which the median counts.", lower_bound=1)
 flags.DEFINE_string("results", str(tables.RESULTS / "scaling.json"), "The figures go here.")
 flags.DEFINE_list("axes", [], "Only these.")
 flags.DEFINE_string("point", None, "For its own use: what this process measures, JSON.")

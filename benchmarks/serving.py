@@ -111,8 +111,8 @@ def main(argv):
     text = (
         f"Recipe {config['recipe']}, variant {config['variant']}, trained on {config['dataset']}, "
         f"images {' x '.join(map(str, model.image_shape))}; {machine.usable_cpus()} CPU cores, "
-        f"{FLAGS.rounds} requests of each size. The difference is of the score, in parts of its "
-        f"size and the scores' standard deviation.\n\n{table}\n"
+        f"{FLAGS.rounds} requests of each size. The difference in score is relative to |score| + "
+        f"standard deviation of the scores.\n\n{table}\n"
     )
     print(text)
     with atomic_path(FLAGS.results) as aside:

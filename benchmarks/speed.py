@@ -20,7 +20,7 @@ from benchmarks import machine, operations, tables
 from benchmarks.contestants import GROUPS, MATRIX, SCORED_AT_ONCE, SHAPE
 from ede_keras.utils.files import atomic_path, write_json
 
-flags.DEFINE_integer("rounds", 9, "Turns of each contestant.", lower_bound=2)
+flags.DEFINE_integer("rounds", 9, "Rounds of each contestant.", lower_bound=2)
 flags.DEFINE_string("results", str(tables.RESULTS / "speed"), "Stem of the files to write.")
 
 FLAGS = flags.FLAGS
@@ -136,14 +136,14 @@ def render(record):
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
         f"Images {' x '.join(map(str, SHAPE))}, {record['steps']} batches of "
-        f"{record['batch_size']} a turn (scored {SCORED_AT_ONCE} at once), {record['rounds']} "
-        f"turns; {', '.join(f'{k} {v}' for k, v in record['machine'].items())}; matrices are "
+        f"{record['batch_size']} per round (scored {SCORED_AT_ONCE} at once), {record['rounds']} "
+        f"rounds; {', '.join(f'{k} {v}' for k, v in record['machine'].items())}; matrices are "
         f"multiplied at {rate / 1e9:.0f} GFLOP/s. The limit is what that allows: "
         f"{least['train, paper']} MFLOP to train on an image by the paper's recipe, "
         f"{least['train, default']} by the default one; {least['score, paper']} and "
         f"{least['score, default']} to score it. By `fit` training is "
         f"{compare(train, 'train, paper', 'bare step, paper')} times as fast as by bare steps. In "
-        f"brackets: quartiles of the turns.\n\n{table}\n"
+        f"brackets: quartiles of the rounds.\n\n{table}\n"
     )
 
 

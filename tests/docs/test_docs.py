@@ -87,7 +87,7 @@ def test_names_of_the_map_are_in_the_files_beside_them():
 def test_the_drawing_has_the_floors_of_the_tested_rule():
     drawing = blocks(PAGES["layout"], "")[0].splitlines()
     drawn = [set(re.findall(r"\w+(?=/|\.py)", line)) for line in drawing]
-    drawn[0] = set(drawing[0].split("addresses")[1].split())
+    drawn[0] = set(drawing[0].split("import paths")[1].split())
     floors = [floor - {"__init__"} for floor in FLOORS]
     assert [floor for floor in drawn if floor] == floors[::-1]
 
@@ -102,7 +102,7 @@ def test_the_layout_names_every_folder():
     assert folders == set(re.findall(r"^\| `([\w/]+/)`", table, flags=re.M))
 
 
-def test_short_addresses_lead_where_the_page_says():
+def test_short_import_paths_lead_where_the_page_says():
     rows = re.findall(r"^\| `(ede_keras\.\w+)` \| `([\w.]+)` \|$", PAGES["layout"], flags=re.M)
     assert {short.split(".")[1] for short, _ in rows} == FLOORS[-1] - {"__init__"}
     for short, module in rows:
