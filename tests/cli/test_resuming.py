@@ -70,7 +70,7 @@ def test_killed_at_any_moment(run_command, tmp_path):
     seconds = time.monotonic() - began
     whole = (tmp_path / "whole/digits/2/0/scores.csv").read_bytes()
     left = set()
-    for i, share in enumerate((0.15, 0.45, 0.7, 0.92)):
+    for i, share in enumerate((0.3, 0.6, 0.9)):
         flags = flags_of(tmp_path / str(i), *brief)
         done = run_command("train.py", *flags, check=False, kill_after=share * seconds)
         folder = tmp_path / str(i) / "digits/2"
@@ -174,18 +174,18 @@ def test_full_disk(run_python, run_command, tmp_path):
 
 @pytest.mark.slow
 def test_same_bits_at_any_number_of_threads(run_command, tmp_path):
-    """At 1 thread, and again at 2; from one to the other sums are rounded otherwise."""
-    scores = {}
-    for threads in ("1", "2"):
+    """Twice at 1 thread; at 2 threads sums are rounded otherwise.
+
+    That two runs at the machine's own number are equal is tested below.
+    """
+    files = []
+    for i, threads in enumerate("112"):
         env = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
-        files = []
-        for i in range(2):
-            flags = flags_of(tmp_path / threads / str(i), "--min_steps=10")
-            run_command("train.py", *flags, env=env)
-            files.append(tmp_path / threads / str(i) / "digits/2/0/scores.csv")
-        assert files[0].read_bytes() == files[1].read_bytes()
-        scores[threads] = np.array([float(row["score"]) for row in read_rows(files[0])])
-    difference = np.abs(scores["1"] - scores["2"]).max() / scores["1"].std()
+        run_command("train.py", *flags_of(tmp_path / str(i), "--min_steps=10"), env=env)
+        files.append(tmp_path / str(i) / "digits/2/0/scores.csv")
+    assert files[0].read_bytes() == files[1].read_bytes()
+    one, two = (np.array([float(row["score"]) for row in read_rows(f)]) for f in files[1:])
+    difference = np.abs(one - two).max() / one.std()
     print(f"largest difference between 1 and 2 threads: {difference:.1e} standard deviations")
     assert difference < 0.1
 

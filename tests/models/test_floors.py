@@ -2,9 +2,8 @@
 
 import json
 import os
-import shutil
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import tables
@@ -30,18 +29,8 @@ def test_committed_results(dataset, protocol):
 
 @pytest.mark.slow
 def test_digits(run_command, tmp_path):
-    aurocs = []
-    if trained := os.environ.get("EDE_DIGITS_RUN"):  # seed 0 of it, which need not be trained again
-        shutil.copytree(trained, tmp_path / "digits/2/0")
-    for seed in range(2):
-        run_command(
-            "train.py",
-            "--dataset=digits",
-            "--normal=2",
-            f"--seed={seed}",
-            f"--output_dir={tmp_path}",
-            "--resume",
-        )
-        metrics = json.loads((tmp_path / f"digits/2/{seed}/metrics.json").read_text())
-        aurocs.append(metrics["auroc"])
-    assert np.mean(aurocs) >= 0.97
+    """README's first command; `EDE_DIGITS_RUN` is its run, if it has been run already."""
+    if (trained := os.environ.get("EDE_DIGITS_RUN")) is None:
+        trained = tmp_path / "digits/2/0"
+        run_command("train.py", "--dataset=digits", "--normal=2", f"--output_dir={tmp_path}")
+    assert json.loads(Path(trained, "metrics.json").read_text())["auroc"] >= 0.97

@@ -15,7 +15,7 @@ from commands import ROOT, flags_of, read_rows
 
 # Without a pretext, whose graph takes long to trace in each process; `test_devices_agree_on_every_
 # score` has one.
-FLAGS = ("--epochs=6", "--min_steps=4", "--base_width=4", "--latent_dim=8", "--pretext=none")
+FLAGS = ("--epochs=4", "--min_steps=4", "--base_width=4", "--latent_dim=8", "--pretext=none")
 
 
 def free_ports(n):
@@ -65,7 +65,7 @@ def assert_same_run(found, wanted):
     for name, values in losses[1].items():
         assert losses[0][name] == pytest.approx(values, rel=1e-3)
     models = [keras.saving.load_model(run / "model.keras") for run in (found, wanted)]
-    assert models[0].epoch == models[1].epoch == 6
+    assert models[0].epoch == models[1].epoch == 4
     scores = [
         np.array([float(row["score"]) for row in read_rows(run / "scores.csv")])
         for run in (found, wanted)
