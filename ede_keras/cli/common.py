@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from ede_keras.data.images.files import read_checked
-from ede_keras.errors import InputError
+from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.evaluation.masks import compare_maps
 from ede_keras.evaluation.metrics import compute_metrics
 from ede_keras.models import diagnosis
@@ -176,7 +176,7 @@ def score_by_server(client, files):
         for i, file in enumerate(files[begin : begin + client.batch_size], begin):
             try:
                 contents.append(read_checked(file))
-            except InputError as error:
+            except UnreadableImage as error:
                 problems[i] = str(error)
             progress.add(1)
         if contents:

@@ -1,7 +1,6 @@
 """A list of images: a CSV file with `path,label[,split][,mask]`."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 from ede_keras.data.folders import Layout, is_normal_name
@@ -58,46 +57,40 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     # "utf-8-sig", because spreadsheets begin a file with a byte order mark.
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
-        columns = reader.fieldnames or []
-        if not {"path", "label"} <= {*columns} <= {*_COLUMNS}:
+        try:
+            columns = reader.fieldnames or []
+            lines = [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
             raise InputError(
-                f"{path} must begin with a row of the columns path,label and, if needed, "
-                f"split,mask. Received: {','.join(columns) or 'an empty file'}"
+                f"Line {reader.line_num} of {path} must be CSV. Received: {error}"
+            ) from error
+    if not {"path", "label"} <= {*columns} <= {*_COLUMNS}:
+        raise InputError(
+            f"{path} must begin with a row of the columns path,label and, if needed, "
+            f"split,mask. Received: {','.join(columns) or 'an empty file'}"
+        )
+    rows: list[dict[str, str]] = []
+    seen = set()
+    for n, row in lines:
+        blank = [name for name in columns if not row[name] and name != "mask"]
+        if blank or None in row:
+            raise InputError(
+                f"Line {n} of {path} must have {','.join(columns)}. "
+                f"Received: {f'no {blank[0]}' if blank else 'more values'}"
             )
-        rows: list[dict[str, str]] = []
-        seen = set()
-        for row in _read_lines(reader, path):
-            blank = [name for name in columns if not row[name] and name != "mask"]
-            if blank or None in row:
-                raise InputError(
-                    f"Line {reader.line_num} of {path} must have {','.join(columns)}. "
-                    f"Received: {f'no {blank[0]}' if blank else 'more values'}"
-                )
-            if row.get("split", "train").lower() not in ("train", "test"):
-                raise InputError(
-                    f"Line {reader.line_num} of {path}: split must be train or test. "
-                    f"Received: {row['split']}"
-                )
-            if row["path"] in seen:
-                raise InputError(
-                    f"Each image must be in {path} once. Received: {row['path']} again in line "
-                    f"{reader.line_num}"
-                )
-            seen.add(row["path"])
-            rows.append(row)
+        if row.get("split", "train").lower() not in ("train", "test"):
+            raise InputError(
+                f"Line {n} of {path}: split must be train or test. Received: {row['split']}"
+            )
+        if row["path"] in seen:
+            raise InputError(
+                f"Each image must be in {path} once. Received: {row['path']} again in line {n}"
+            )
+        seen.add(row["path"])
+        rows.append(row)
     if not rows:
         raise InputError(f"{path} must list at least one image. Received: no rows")
     return rows
-
-
-def _read_lines(reader: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
-    """The rows; an `InputError` if the file is no CSV."""
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise InputError(
-            f"Line {reader.line_num} of {path} must be CSV. Received: {error}"
-        ) from error
 
 
 def _find_normal(path: StrPath, names: list[str], normal: str | None) -> str:

@@ -8,9 +8,10 @@ from typing import Self
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from ede_keras.data.images.conversion import convert_to_png
+from ede_keras.data.images.inspection import inspect_image
+from ede_keras.errors import UnreadableImage
 from ede_keras.utils.files import StrPath
 
 # Names of folders that hold masks, in upper or lower case.
@@ -116,7 +117,7 @@ class Masks:
         for file, parts in masks.items():
             try:
                 pixels = np.logical_or.reduce([read_mask(Path(folder, part)) for part in parts])
-            except ValueError as error:
+            except UnreadableImage as error:
                 unread[file] = str(error)
                 continue
             if file in sizes and sizes[file] != pixels.shape:
@@ -170,16 +171,15 @@ def read_mask(path: StrPath) -> np.ndarray:
         bool `(height, width)`.
 
     Raises:
-        ValueError: The file cannot be read.
+        UnreadableImage: The file cannot be read.
     """
-    png = convert_to_png(path)
-    pixels = tf.io.decode_png(png, dtype=tf.uint16).numpy()
+    facts = inspect_image(path)
+    pixels = tf.io.decode_png(convert_to_png(path, facts), dtype=tf.uint16).numpy()
     if pixels.shape[-1] in (2, 4):  # without alpha
         pixels = pixels[..., :-1]
     levels = pixels.max(axis=-1)
     highest = int(levels.max())
-    with Image.open(path) as image:
-        is_lossy = image.format in ("JPEG", "MPO")
+    is_lossy = facts.format in ("JPEG", "MPO")
     if is_lossy or len(np.unique(levels)) > _MAX_LEVELS:
         # A JPEG of an empty mask is not quite 0 everywhere: 16 of 255, in 16 bits.
         return (2 * levels.astype(int) >= highest) & (highest > 16 * 257 if is_lossy else True)

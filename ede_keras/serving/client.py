@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from ede_keras.data.images.conversion import make_decodable
-from ede_keras.errors import InputError
+from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.serving.transports import OUTPUT_DTYPES, GrpcTransport, RestTransport, Unavailable
 from ede_keras.utils.validation import warn_of_range
 
@@ -192,7 +192,7 @@ def _read_content(image: str | Path | bytes) -> bytes:
     content = image if isinstance(image, bytes) else Path(image).read_bytes()
     try:
         return make_decodable(content)
-    except ValueError as error:
+    except UnreadableImage as error:
         if isinstance(image, bytes):  # the server says what it expects
             return content
         raise InputError(f"Every image must be complete. Received: {image} ({error})") from error

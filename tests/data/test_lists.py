@@ -58,6 +58,8 @@ def test_labels_0_and_1(tmp_path):
         (("path,label", "a.png,ok", "b.png,ok,bad"), "Line 3 of .*Received: more values"),
         (("path,label,split", "a.png,ok,dev"), "split must be train or test. Received: dev"),
         (("path,label", "a.png,ok", "a.png,bad"), "once. Received: a.png again in line 3"),
+        (("x" * 200_000,), "Line 0 of .* must be CSV. Received: field larger"),
+        (("path,label", "a.png," + "x" * 200_000), "Line 1 of .* must be CSV"),
         (("path,label,split", "a.png,x,train"), "one of its labels, x: name it by --normal"),
         (("path,label,split", "a.png,ok,train", "b.png,good,test"), "labels, good, ok"),
     ],

@@ -16,7 +16,7 @@ import tensorflow as tf
 from ede_keras.data.images import decoding
 from ede_keras.data.images.conversion import convert_in_graph, make_decodable
 from ede_keras.data.images.inspection import ImageFacts, inspect_image
-from ede_keras.errors import InputError
+from ede_keras.errors import UnreadableImage
 from ede_keras.utils import pipeline, scratch
 from ede_keras.utils.files import StrPath
 
@@ -115,12 +115,14 @@ def decode_content(
         float32 array of shape `image_shape`, whole numbers in 0-255.
 
     Raises:
-        ValueError: The file has a problem, see `inspection.inspect_image`.
-        tf.errors.OpError: Not a complete image file.
+        UnreadableImage: The file has a problem, see `inspection.inspect_image`, or is damaged.
     """
     *size, channels = image_shape
     content = make_decodable(content)
-    image = _decode_to_size(tf.constant(content), tf.constant(size), channels, max_value)
+    try:
+        image = _decode_to_size(tf.constant(content), tf.constant(size), channels, max_value)
+    except tf.errors.OpError as error:
+        raise UnreadableImage("damaged") from error
     return image.numpy()
 
 
@@ -134,16 +136,16 @@ def read_checked(path: StrPath) -> bytes:
         The content, as `conversion.make_decodable` returns it.
 
     Raises:
-        InputError: The file cannot be read; the message is the reason, in a few words.
+        UnreadableImage: The file cannot be read.
     """
-    fact = inspect_image(path)
-    if fact.problem:
-        raise InputError(fact.problem)
+    facts = inspect_image(path)
+    if facts.problem:
+        raise UnreadableImage(facts.problem)
+    content = make_decodable(Path(path).read_bytes(), facts)
     try:
-        content = make_decodable(Path(path).read_bytes())
         decoding.decode_pixels(tf.constant(content))
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise InputError("damaged") from error
+    except tf.errors.OpError as error:
+        raise UnreadableImage("damaged") from error
     return content
 
 

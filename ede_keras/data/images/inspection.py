@@ -170,7 +170,7 @@ def _describe(image: ImageFile.ImageFile, file: IO[bytes]) -> ImageFacts:
         orientation=orientation,
         n_frames=1 if format_name == "MPO" else getattr(image, "n_frames", 1),
         has_alpha=image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
-        is_plain=plain and upright,
+        is_plain=plain and upright and not problem,
     )
 
 
