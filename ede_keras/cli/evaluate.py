@@ -21,6 +21,7 @@ from ede_keras.cli.runs import TRAIN_AGAIN, load_run, load_split
 from ede_keras.data.datasets import list_folder, load_dataset
 from ede_keras.data.folder_images import leave_out
 from ede_keras.data.folders import LAYOUTS, NORMAL_NAMES, is_normal_name
+from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.mask_files import Masks
 from ede_keras.data.protocols import whole_set
 from ede_keras.errors import InputError
@@ -142,10 +143,12 @@ def load_images_to_score(
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=common.bars(),
-        max_value=config.get("max_value"),
+        max_value=find_white_of_run(config),
         normal=FLAGS.normal,
     )
     common.print_summary(dataset)
+    if dataset.is_folder and dataset.max_value and not config.get("max_value"):
+        print(f"  the run has no files of 16 bits, so {MAX_VALUE} is white, as in its export")
     normal_name = FLAGS.normal or config["normal_name"]
     images, true_labels, ids = whole_set(dataset, FLAGS.normal or config["normal"], normal_name)
     if unscored := len(dataset.x_train) + len(dataset.x_test) - len(images):
@@ -156,6 +159,17 @@ def load_images_to_score(
     names = (f"{stem}-{name}" for name in ("data.json", "left_out.csv"))
     common.write_summary(dataset, *(output_dir / name for name in names))
     return ImagesToScore(stem, images, true_labels, ids, dataset.masks)
+
+
+def find_white_of_run(config: Mapping[str, Any]) -> int | None:
+    """The value of white in the images of `--dataset`, None to find it in an array.
+
+    A run on 8 bits has none of its own. Files of 16 bits are then read as its export reads them,
+    so that the score of one does not depend on the others. A server gets no stored arrays.
+    """
+    if white := config.get("max_value"):
+        return white
+    return None if str(FLAGS.dataset).lower().endswith(".npz") else MAX_VALUE
 
 
 def evaluate_run() -> None:

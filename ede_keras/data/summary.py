@@ -145,6 +145,24 @@ def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[st
     return entries, notes
 
 
+def describe_dimness(highest: float, share: float, has_max_value: bool) -> list[str]:
+    """A note if nothing comes near white: the scale may be another one.
+
+    Args:
+        highest: The highest pixel as stored.
+        share: What part of white it is as read, 0 to 1.
+        has_max_value: Whether `--max_value` has an effect on such pixels.
+    """
+    if share > 0.25:
+        return []
+    if not highest:
+        return ["all pixels are 0"]
+    remedy = f"train with --max_value={highest:g}" if has_max_value else "scale the images"
+    return [
+        f"the brightest pixel of all is {highest:g}, {share:.0%} of white: {remedy} if it is white"
+    ]
+
+
 def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The numbers of masks: an entry of `data.json`, and notes.
 
