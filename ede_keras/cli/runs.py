@@ -191,7 +191,8 @@ def load_split(
         )
     dataset = load_dataset(
         path or config["dataset"],
-        data_dir or config["data_dir"],
+        # 0.1 kept a flag --data_dir that had no effect on a path.
+        data_dir or (None if path else config["data_dir"]),
         image_shape,
         layout=config.get("layout"),
         normal=config.get("named_normal"),

@@ -76,6 +76,11 @@ def load_dataset(
     Reference: Jia & Liu 2023, Section 4.
     """
     path = Path(dataset).expanduser()
+    if data_dir is not None and dataset not in BUILT_IN:
+        raise InputError(
+            "`data_dir` is the folder of a built-in data set; leave it out, and give the whole "
+            f"path as the data set. Received: data_dir={str(data_dir)!r} for {dataset}"
+        )
     if layout is not None and (dataset in BUILT_IN or path.is_file()):
         raise InputError(
             "`layout` works with a folder of images only; leave it out. "
