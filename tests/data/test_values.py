@@ -1,6 +1,7 @@
 """Pixels are read as they show: bits, palettes, floats; what cannot be read is said."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -193,3 +194,58 @@ def test_colours_that_are_read_as_grey_are_said(tmp_path):
     note = "  1 images show colours, which are read as grey"
     assert note in load_dataset(str(tmp_path), image_shape=(32, 32, 1)).summary.lines()
     assert note not in load_dataset(str(tmp_path)).summary.lines()
+
+
+def tiff_bytes(**changes):
+    """A TIFF of 4 x 4 pixels of 16 bits by hand, for what Pillow does not write."""
+    tags = {"width": 4, "height": 4, "bits": 16, "compression": 1, "photometric": 1}
+    tags |= {"offset": 300, "samples": 1, "rows": 4, "bytes": 512, **changes}
+    numbers = {"subfile": 254, "width": 256, "height": 257, "bits": 258, "compression": 259}
+    numbers |= {"photometric": 262, "offset": 273, "samples": 277, "rows": 278, "bytes": 279}
+    numbers |= {"sub_ifds": 330, "dng": 50706}
+    entries = b"".join(
+        struct.pack("<HHII", numbers[name], 4, 1, value)
+        for name, value in sorted(tags.items(), key=lambda tag: numbers[tag[0]])
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head.ljust(300, b"\0") + bytes(512)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "problem"),
+    [
+        ("a.tif", {}, ""),
+        ("a.NEF", {}, "camera raw"),
+        ("a.tif", {"dng": 1}, "camera raw"),
+        ("a.tif", {"subfile": 1, "sub_ifds": 9}, "camera raw"),
+        ("a.tif", {"subfile": 1}, ""),  # as some programs write the only page
+        ("a.tif", {"photometric": 0}, "a TIFF of 16 bits in which 0 is white"),
+        ("a.tif", {"photometric": 0, "bits": 8}, ""),  # which Pillow turns round
+        ("a.tif", {"bits": 8, "photometric": 32803}, "a TIFF not supported by Pillow"),
+        ("a.tif", {"bits": 32}, "32-bit pixels"),
+    ],
+)
+def test_what_the_tags_of_a_tiff_say(tmp_path, name, changes, problem):
+    (tmp_path / name).write_bytes(tiff_bytes(**changes))
+    save(tmp_path / "b.png", GREY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        left_out = load_dataset(str(tmp_path)).summary.left_out
+    assert left_out == ({name: problem} if problem else {})
+
+
+def test_camera_raw_of_other_kinds_is_said_too(tmp_path):
+    (tmp_path / "a.CR3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(50))
+    (tmp_path / "b.cr2").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(50))
+    save(tmp_path / "c.png", GREY)
+    with pytest.warns(UserWarning, match="2 files, camera raw: "):
+        load_dataset(str(tmp_path))
+
+
+def test_what_a_list_names_and_is_no_file(tmp_path):
+    save(tmp_path / "a.png", GREY)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "l.csv").write_text("path,label\na.png,x\ngone.png,x\nfolder,x\n")
+    with pytest.warns(UserWarning, match="1 file, no such file: gone.png"):
+        left_out = load_dataset(str(tmp_path / "l.csv")).summary.left_out
+    assert left_out == {"gone.png": "no such file", "folder": "a folder"}
