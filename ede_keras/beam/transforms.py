@@ -20,10 +20,9 @@ from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.serving.savedmodel import DECODING
 from ede_keras.utils import pipeline
 from ede_keras.utils.files import StrPath
+from ede_keras.utils.messages import find_last_line
 
 SIGNATURE = "serving_default"
-# Parts of an error message that name a node of a graph or an address in memory.
-_PLACES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*| at 0x[0-9a-f]+")
 
 # Score, label and threshold of an image.
 Outputs = tuple[float, int, float]
@@ -286,11 +285,8 @@ def _batch_to_dead_letters(batch, failure):
 def _describe(failure):
     """Type and message of a failure, in one line; of an unreadable image only the reason."""
     kind, _, trace = failure  # type, representation and traceback, as Beam gives them
-    # TensorFlow's messages begin with the history of the graph; the last line says what failed.
-    lines = _PLACES.sub("", trace[-1]).splitlines()
-    last = next(line.strip() for line in reversed(lines) if line.strip())
     prefix = rf"^([\w.]+[.])?{kind.__name__}(: *|$)"
-    message = re.sub(prefix, "", last)
+    message = re.sub(prefix, "", find_last_line(trace[-1]))
     return message if kind is UnreadableImage else f"{kind.__name__}: {message}"
 
 

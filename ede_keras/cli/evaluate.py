@@ -213,6 +213,9 @@ def evaluate_server() -> None:
     if true_labels is None:
         print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
     output_dir = make_output_dir(".")
+    if FLAGS.strict:  # before the first request, although every file is read once more then
+        problems = common.find_problems(files)
+        leave_out(dataset, {str(ids[i]): reason for i, reason in problems.items()}, strict=True)
     with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
         scored, threshold, problems = common.score_by_server(client, list(files))
     dataset = leave_out(
