@@ -17,13 +17,14 @@ import numpy as np
 from absl import flags
 
 from ede_keras.cli import common
-from ede_keras.cli.runs import TRAIN_AGAIN, load_run, load_split
+from ede_keras.cli.runs import TRAIN_AGAIN, find_white_for, load_run, load_split
 from ede_keras.data.datasets import list_folder, load_dataset
 from ede_keras.data.folder_images import leave_out
-from ede_keras.data.folders import LAYOUTS, NORMAL_NAMES, is_normal_name
+from ede_keras.data.folders import LAYOUTS
 from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.mask_files import Masks
 from ede_keras.data.protocols import whole_set
+from ede_keras.data.subfolders import NORMAL_NAMES, is_normal_name
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving.client import ScoringClient
@@ -143,7 +144,7 @@ def load_images_to_score(
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=common.bars(),
-        max_value=find_white_of_run(config),
+        max_value=find_white_for(config, FLAGS.dataset),
         normal=FLAGS.normal,
     )
     common.print_summary(dataset)
@@ -159,17 +160,6 @@ def load_images_to_score(
     names = (f"{stem}-{name}" for name in ("data.json", "left_out.csv"))
     common.write_summary(dataset, *(output_dir / name for name in names))
     return ImagesToScore(stem, images, true_labels, ids, dataset.masks)
-
-
-def find_white_of_run(config: Mapping[str, Any]) -> int | None:
-    """The value of white in the images of `--dataset`, None to find it in an array.
-
-    A run on 8 bits has none of its own. Files of 16 bits are then read as its export reads them,
-    so that the score of one does not depend on the others. A server gets no stored arrays.
-    """
-    if white := config.get("max_value"):
-        return white
-    return None if str(FLAGS.dataset).lower().endswith(".npz") else MAX_VALUE
 
 
 def evaluate_run() -> None:

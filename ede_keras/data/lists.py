@@ -3,7 +3,8 @@
 import csv
 from pathlib import Path
 
-from ede_keras.data.folders import Layout, is_normal_name
+from ede_keras.data.folders import Layout
+from ede_keras.data.subfolders import is_normal_name
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
