@@ -82,7 +82,8 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     layout = dataclasses.replace(layout, train=train, test=test, left_out=left_out)
     read = {file: facts[file] for file in (*train, *test)}
     _warn_of_blank(place, read, images)
-    drawn = {file: masks for file, masks in layout.masks.items() if file in test}
+    # Without a test part, a protocol takes some of the others.
+    drawn = {file: masks for file, masks in layout.masks.items() if file in (test or train)}
     masks = Masks.read(folder, drawn, {file: read[file].size for file in drawn})
     summary = _summarize(place, layout, masks, list(read.values()), images, measured, white)
     _warn_of_lost(summary)
@@ -186,9 +187,9 @@ def _summarize(
     facts["colour"] = images.shape[-1] == 3
     facts["lowest_and_highest_as_read"] = [int(images.min()), int(images.max())]
     facts["max_value"] = white
-    anomalous = [file for file, label in layout.test.items() if label]
-    if layout.default_protocol == "official":
-        entries, more = describe_masks(masks, anomalous)
+    if layout.knows_normal or layout.masks:
+        anomalous = [file for file, label in (layout.test or layout.train).items() if label]
+        entries, more = describe_masks(masks, anomalous if layout.knows_normal else None)
         facts |= entries
         notes += more
     return LoadingSummary(
@@ -270,6 +271,7 @@ def _build(
         is_folder=True,
         layout=layout.name,
         max_value=max_value,
+        knows_normal=layout.knows_normal,
         masks=masks,
         summary=summary,
     )

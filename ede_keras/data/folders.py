@@ -43,6 +43,7 @@ class Layout:
         masks: Masks of each test file that has some, all relative to the folder.
         left_out: Every other file, with the reason.
         notes: What a reader should know of the way the folder was read, a sentence each.
+        knows_normal: Whether label 0 is the normal class and all others are anomalous.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Layout:
     masks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    knows_normal: bool = False
 
     @property
     def parts(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -215,7 +217,7 @@ def _split_layout(
     left_out |= dict.fromkeys(unused, "a mask of no test image")
     names = {0: normal_name or asked or "good", **dict(enumerate(others, 1))}
     return Layout(
-        "split", files_train, files_test, names, "official", found, left_out, tuple(notes)
+        "split", files_train, files_test, names, "official", found, left_out, tuple(notes), True
     )
 
 

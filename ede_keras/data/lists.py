@@ -20,8 +20,8 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
 
     Args:
         path: The CSV file, in UTF-8, whose first row names the columns.
-        normal: Name of the normal class. Default: the only label that is 0 or one of
-            `folders.NORMAL_NAMES`, if there is a column `split`.
+        normal: Name of the normal class. Default: 0 if all labels are 0 or 1; or the only label
+            that is one of `subfolders.NORMAL_NAMES`, if there is a column `split`.
 
     Returns:
         A layout "list", whose files are as in `path`. With a column `split` label 0 is the normal
@@ -34,7 +34,13 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
     rows = _read_rows(Path(path))
     names = sorted({row["label"] for row in rows})
     has_split = "split" in rows[0]
-    if has_split:
+    notes = []
+    is_binary = normal is None and {*names} <= {"0", "1"}
+    if is_binary:
+        names = ["0", "1"]
+        if not has_split:
+            notes.append("label 0 is taken as normal, 1 as anomalous (else name it by --normal)")
+    elif has_split:
         normal_name = _find_normal(path, names, normal)
         names = [normal_name, *(name for name in names if name != normal_name)]
     labels = {name: i for i, name in enumerate(names)}
@@ -44,6 +50,9 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
     masks: dict[str, tuple[str, ...]] = {
         row["path"]: (row["mask"],) for row in rows if row.get("mask")
     }
+    if has_split and (unused := [file for file in masks if file in parts["train"]]):
+        notes.append(f"{len(unused)} masks of training images are not used: {unused[0]}")
+        masks = {file: drawn for file, drawn in masks.items() if file in parts["test"]}
     return Layout(
         "list",
         parts["train"],
@@ -51,6 +60,8 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
         {i: name for name, i in labels.items()},
         "official" if has_split else "split80",
         masks,
+        notes=tuple(notes),
+        knows_normal=has_split or is_binary,
     )
 
 

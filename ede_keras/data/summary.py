@@ -163,19 +163,22 @@ def describe_dimness(highest: float, share: float, has_max_value: bool) -> list[
     ]
 
 
-def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def describe_masks(
+    masks: Masks, anomalous: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str]]:
     """The numbers of masks: an entry of `data.json`, and notes.
 
     Args:
         masks: The masks that were found.
-        anomalous: The anomalous test images.
+        anomalous: The anomalous test images; None if the normal class is not known yet.
     """
     found = {*masks.drawn, *masks.unread, *masks.empty}
-    missing = [file for file in anomalous if file not in found]
-    empty = [file for file in masks.empty if file in {*anomalous}]  # that of a normal one is right
+    missing = [file for file in anomalous or () if file not in found]
+    # That of a normal one is right.
+    empty = [file for file in masks.empty if anomalous is not None and file in anomalous]
     counts = {
         "found": len(masks.drawn),
-        "missing": len(missing),
+        "missing": None if anomalous is None else len(missing),
         "empty": len(empty),
         "unread": len(masks.unread),
         "of_another_size_than_the_image": len(masks.resized),
