@@ -19,9 +19,10 @@ MASK_FOLDERS = ("ground_truth", "groundtruth", "gt", "mask", "masks", "label", "
 _SUFFIX = re.compile(r"[_-](mask|label|gt|seg)(_?\d+)?$", re.IGNORECASE)
 # Masks and maps are compared at this height and width, as is usual for MVTec.
 SIZE = 256
-# A lossless mask of at most so many grey levels is a drawing: all but 0 is anomalous. One of more
-# levels has soft edges, and half of its highest value is the border.
-_MAX_LEVELS = 16
+# A lossless mask of more grey levels than these, up to white, has soft edges: half of white is the
+# border. Otherwise it is a drawing, or its values are numbers of classes or objects: all but 0 is
+# anomalous.
+_MAX_LEVELS, _WHITE = 16, 65535
 
 
 def find_masks(
@@ -162,7 +163,8 @@ def read_mask(path: StrPath) -> np.ndarray:
     """Reads a mask in its own size.
 
     Anomalous is what is not 0, in any channel or colour of a palette. In a JPEG, and if there are
-    soft edges of more than 16 levels, it is what reaches half of the highest value.
+    soft edges, of more than 16 levels of which white is one, it is what reaches half of the highest
+    value.
 
     Args:
         path: The file.
@@ -180,7 +182,7 @@ def read_mask(path: StrPath) -> np.ndarray:
     levels = pixels.max(axis=-1)
     highest = int(levels.max())
     is_lossy = facts.format in ("JPEG", "MPO")
-    if is_lossy or len(np.unique(levels)) > _MAX_LEVELS:
+    if is_lossy or (highest == _WHITE and len(np.unique(levels)) > _MAX_LEVELS):
         # A JPEG of an empty mask is not quite 0 everywhere: 16 of 255, in 16 bits.
         return (2 * levels.astype(int) >= highest) & (highest > 16 * 257 if is_lossy else True)
     return levels > 0
