@@ -109,7 +109,7 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     notes = [f"{link}/ is a link and was followed" for link in listing.links]
     notes += describe_twins(images)
     left_out = dict(listing.left_out)
-    wrapper = find_wrapper(images) if name in (None, "split") else ""
+    wrapper = find_wrapper(images, normal) if name in (None, "split") else ""
     inside = [file.removeprefix(wrapper) for file in images]
     layout = _assign(folder / wrapper, inside, name, normal).below(wrapper)
     if wrapper:

@@ -39,11 +39,12 @@ def group_files(files: Iterable[str], depth: int = 0) -> dict[str, list[str]]:
     return dict(sorted(groups.items()))
 
 
-def find_wrapper(files: Iterable[str]) -> str:
+def find_wrapper(files: Iterable[str], normal: str | None = None) -> str:
     """The folders around a whole data set, as archives have them: "archive/fruits/".
 
     Args:
         files: All image files, with "/" as separator.
+        normal: Name of the normal class, if the user gave it.
 
     Returns:
         The folders, each of which holds nothing but the next one, down to one with several
@@ -53,7 +54,8 @@ def find_wrapper(files: Iterable[str]) -> str:
     groups = group_files(files)
     while len(groups) == 1:
         (name,) = groups
-        if not name or is_normal_name(name) or begins_with(name, (*TRAIN, *TEST, *VALIDATION)):
+        is_normal = is_normal_name(name) or (normal is not None and name.lower() == normal.lower())
+        if not name or is_normal or begins_with(name, (*TRAIN, *TEST, *VALIDATION)):
             break
         wrapper += f"{name}/"
         groups = group_files(files, wrapper.count("/"))

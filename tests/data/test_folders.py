@@ -246,3 +246,4 @@ def test_a_set_around_one_class(tmp_path):
     touch(tmp_path / "d", "archive/monday/1.png", "archive/tuesday/1.png")
     assert find_layout(tmp_path / "d").class_names == {0: "monday", 1: "tuesday"}
     assert find_layout(tmp_path / "d", "normals").class_names == {0: "archive"}
+    assert find_layout(tmp_path / "d", normal="Archive").class_names == {0: "archive"}
