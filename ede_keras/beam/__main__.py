@@ -6,7 +6,7 @@ python -m ede_keras.beam --model=serving/ede/1 --input='a/*.jpg' --input='b/*'
 
 All other flags are Beam's pipeline options; by default the pipeline runs on this machine. The
 output is `<output>-scores-*` and `<output>-dead_letters-*`, which lists the inputs that could not
-be scored and the reasons.
+be scored and the reasons. If the output is local, `<output>-data.json` has the numbers of both.
 """
 
 import csv
@@ -26,10 +26,14 @@ from apache_beam.runners.runner import PipelineResult
 from ede_keras import beam as ours
 from ede_keras.beam.transforms import resolve
 from ede_keras.cli import common
+from ede_keras.data.summary import count_reasons
 from ede_keras.errors import InputError
+from ede_keras.utils.files import write_json
 
 FLAGS = flags.FLAGS
 KINDS = {"scores": ours.Score, "dead_letters": ours.DeadLetter}
+# Namespaces of the counters: of all rows, and of dead letters by reason.
+ROWS, REASONS = "ede_keras", "ede_keras.left_out"
 PARQUET_TYPES = {str: pyarrow.string(), float: pyarrow.float32(), int: pyarrow.int32()}
 
 
@@ -130,12 +134,18 @@ def has_match(pattern: str) -> bool:
 
 def count_rows(rows: beam.PCollection, name: str) -> beam.PCollection:
     """Counts the rows of a collection in the metric `name`, and returns them."""
-    return rows | f"Count {name}" >> beam.Map(_count_row, Metrics.counter("ede_keras", name))
+    return rows | f"Count {name}" >> beam.Map(_count_row, Metrics.counter(ROWS, name))
 
 
 def _count_row(row, counter):
     counter.inc()
     return row
+
+
+def _count_reason(letter):
+    # For an error only its type: messages may all differ, and the runner keeps each counter.
+    Metrics.counter(REASONS, letter.reason.split(": ")[0]).inc()
+    return letter
 
 
 def main(argv: list[str]) -> None:
@@ -147,7 +157,7 @@ def main(argv: list[str]) -> None:
     p = beam.Pipeline(options=PipelineOptions(argv[1:]))
     contents, unread = p | beam.Create(FLAGS.input) | read
     scores, unscored = contents | score
-    dead_letters = (unread, unscored) | beam.Flatten()
+    dead_letters = (unread, unscored) | beam.Flatten() | beam.Map(_count_reason)
     inputs = (contents, unread) | "Inputs" >> beam.Flatten()
     count_rows(inputs, "inputs")
     for (name, kind), rows in zip(KINDS.items(), (scores, dead_letters), strict=True):
@@ -155,20 +165,39 @@ def main(argv: list[str]) -> None:
         count_rows(rows, name) | f"Write {name}" >> write
     result = p.run()
     result.wait_until_finish()
-    print_counts(result)
+    report(result)
 
 
-def print_counts(result: PipelineResult) -> None:
-    """Prints the numbers of inputs, scores and dead letters; exits with an error if one is lost."""
-    found = result.metrics().query(MetricsFilter().with_namespace("ede_keras"))["counters"]
-    counts = {counter.key.metric.name: counter.result for counter in found}
+def read_counters(result: PipelineResult, namespace: str) -> dict[str, int]:
+    """The counters of a namespace, by name; none on a runner that has no counters."""
+    found = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
+    return {counter.key.metric.name: counter.result for counter in found}
+
+
+def report(result: PipelineResult) -> None:
+    """Prints how many inputs were seen, scored and left out for each reason.
+
+    If the output is local, it also writes these counts to `<output>-data.json`. It exits with an
+    error if an input is lost.
+    """
+    counts = read_counters(result, ROWS)
     if not counts.get("inputs"):
         print("The inputs were not counted: there were none, or this runner has no counters.")
         return
-    n = {name: counts.get(name, 0) for name in ("inputs", *KINDS)}
-    for name, number in n.items():
-        print(f"{name:<22}{number}")
-    if n["inputs"] != sum(n[name] for name in KINDS):
+    seen, used, n_left_out = (counts.get(name, 0) for name in ("inputs", *KINDS))
+    reasons = read_counters(result, REASONS)
+    source = ", ".join(FLAGS.input)
+    print(f"{used} of {seen} inputs scored from {source}")
+    for line in count_reasons(reasons, "input"):
+        print(f"  left out: {line}")
+    if reasons:
+        print(f"  they are listed in {FLAGS.output}-dead_letters-*.{FLAGS.format}")
+    if "://" not in FLAGS.output:
+        # As the other commands write it, but without the names: a counter has none.
+        left_out = {reason: {"files": n} for reason, n in reasons.items()}
+        content = {"source": source, "seen": seen, "used": used, "left_out": left_out}
+        write_json(resolve(f"{FLAGS.output}-data.json"), content)
+    if seen != used + n_left_out:
         sys.exit(
             "Error: Some inputs have neither a score nor a dead letter. Run the command again."
         )

@@ -16,14 +16,13 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunIn
 
 from ede_keras.data.images import files
 from ede_keras.data.images.decoding import MAX_VALUE
-from ede_keras.errors import InputError
+from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.serving.savedmodel import DECODING
 from ede_keras.utils import pipeline
 from ede_keras.utils.files import StrPath
+from ede_keras.utils.messages import find_last_line
 
 SIGNATURE = "serving_default"
-# Parts of an error message that name a node of a graph or an address in memory.
-_PLACES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*| at 0x[0-9a-f]+")
 
 # Score, label and threshold of an image.
 Outputs = tuple[float, int, float]
@@ -50,7 +49,8 @@ class DeadLetter(NamedTuple):
 
     Args:
         path: Path of the image or file.
-        reason: Type and message of the error, in one line.
+        reason: Why it cannot be read, as in a folder's `left_out.csv`; or the type and message of
+            another error, in one line.
     """
 
     path: str
@@ -283,13 +283,11 @@ def _batch_to_dead_letters(batch, failure):
 
 
 def _describe(failure):
-    """Type and message of a failure, in one line."""
+    """Type and message of a failure, in one line; for an unreadable image only the reason."""
     kind, _, trace = failure  # type, representation and traceback, as Beam gives them
-    # TensorFlow's messages begin with the history of the graph; the last line says what failed.
-    lines = _PLACES.sub("", trace[-1]).splitlines()
-    last = next(line.strip() for line in reversed(lines) if line.strip())
     prefix = rf"^([\w.]+[.])?{kind.__name__}(: *|$)"
-    return f"{kind.__name__}: {re.sub(prefix, '', last)}"
+    message = re.sub(prefix, "", find_last_line(trace[-1]))
+    return message if kind is UnreadableImage else f"{kind.__name__}: {message}"
 
 
 def _to_text(path: str) -> str:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from ede_keras.data.images.files import read_checked
-from ede_keras.errors import InputError
+from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.evaluation.masks import compare_maps
 from ede_keras.evaluation.metrics import compute_metrics
 from ede_keras.models import diagnosis
@@ -158,29 +158,51 @@ def has_paths(ids):
     return ids.dtype.kind in "UO"
 
 
+def find_problems(files):
+    """Why image files cannot be read, by their position."""
+    problems = {}
+    for i, file in enumerate(files):
+        try:
+            read_checked(file)
+        except UnreadableImage as error:
+            problems[i] = str(error)
+    return problems
+
+
 def score_by_server(client, files):
-    """Scores image files on a server. A file that cannot be read does not stop the others.
+    """Scores image files on a server. A bad file does not stop the others.
+
+    A file is bad if it cannot be read, or if the server refuses it.
 
     Returns:
         `((scores, labels, images_per_second), threshold, problems)`; the threshold is the server's
         and the problems are why a file was left out, by its position.
 
     Raises:
-        InputError: No file can be read.
+        InputError: No file can be read, or the server refuses all of the first images.
     """
     progress = keras.utils.Progbar(len(files), verbose=bars(), unit_name="image")
     start = time.perf_counter()
-    batches, problems = [], {}
+    batches: list[dict] = []
+    problems: dict[int, str] = {}
     for begin in range(0, len(files), client.batch_size):
-        contents = []
+        contents = {}
         for i, file in enumerate(files[begin : begin + client.batch_size], begin):
             try:
-                contents.append(read_checked(file))
-            except InputError as error:
+                contents[i] = read_checked(file)
+            except UnreadableImage as error:
                 problems[i] = str(error)
             progress.add(1)
-        if contents:
-            batches.append(client.score(contents))
+        if not contents:
+            continue
+        outputs, refused = client.score_contents(list(contents.values()))
+        if len(refused) == len(contents) and not batches:  # the images are hardly the cause
+            raise InputError(
+                "The server must accept at least one of the first images. Check that --model_name "
+                f"is a model of this package. Received: {files[min(contents)]} ({refused[0]})"
+            )
+        problems |= {i: refused[k] for k, i in enumerate(contents) if k in refused}
+        batches.append(outputs)
     if not batches:
         i, reason = next(iter(problems.items()))
         raise InputError(f"Expected images that can be read. Received: {files[i]} ({reason})")

@@ -17,12 +17,14 @@ import numpy as np
 from absl import flags
 
 from ede_keras.cli import common
-from ede_keras.cli.runs import TRAIN_AGAIN, load_run, load_split
+from ede_keras.cli.runs import TRAIN_AGAIN, find_white_for, load_run, load_split
 from ede_keras.data.datasets import list_folder, load_dataset
 from ede_keras.data.folder_images import leave_out
-from ede_keras.data.folders import LAYOUTS, NORMAL_NAMES, is_normal_name
+from ede_keras.data.folders import LAYOUTS
+from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.mask_files import Masks
 from ede_keras.data.protocols import whole_set
+from ede_keras.data.subfolders import NORMAL_NAMES, is_normal_name
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving.client import ScoringClient
@@ -143,10 +145,12 @@ def load_images_to_score(
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=common.bars(),
-        max_value=config.get("max_value"),
+        max_value=find_white_for(config, FLAGS.dataset),
         normal=FLAGS.normal,
     )
     common.print_summary(dataset)
+    if dataset.is_folder and dataset.max_value and not config.get("max_value"):
+        print(f"  the run has no files of 16 bits, so {MAX_VALUE} is white, as in its export")
     normal_name = FLAGS.normal or config["normal_name"]
     images, true_labels, ids = whole_set(dataset, FLAGS.normal or config["normal"], normal_name)
     if unscored := len(dataset.x_train) + len(dataset.x_test) - len(images):
@@ -200,6 +204,9 @@ def evaluate_server() -> None:
     if true_labels is None:
         print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
     output_dir = make_output_dir(".")
+    if FLAGS.strict:  # before the first request, although every file is then read twice
+        problems = common.find_problems(files)
+        leave_out(dataset, {str(ids[i]): reason for i, reason in problems.items()}, strict=True)
     with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
         scored, threshold, problems = common.score_by_server(client, list(files))
     dataset = leave_out(

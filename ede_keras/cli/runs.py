@@ -13,6 +13,7 @@ if sys.platform != "win32":
     import fcntl
 
 from ede_keras.data.datasets import load_dataset
+from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.protocols import Split, make_split
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
@@ -191,10 +192,29 @@ def load_split(
         )
     dataset = load_dataset(
         path or config["dataset"],
-        data_dir or config["data_dir"],
+        # 0.1 kept a flag --data_dir that had no effect on a path.
+        data_dir or (None if path else config["data_dir"]),
         image_shape,
         layout=config.get("layout"),
         normal=config.get("named_normal"),
         max_value=config.get("max_value"),
     )
     return make_split(dataset, config["protocol"], config["normal"], config["seed"])
+
+
+def find_white_for(config: Mapping[str, Any], dataset: str) -> int | None:
+    """The value of white in other images than the run's; None if it is found in an array.
+
+    A run on 8 bits has no such value. Files of 16 bits are then read as its export reads them, so
+    that the score of one does not depend on the others. A server receives no stored arrays.
+
+    Args:
+        config: The run's `config.json`.
+        dataset: The name or path of the images.
+
+    Returns:
+        The value.
+    """
+    if white := config.get("max_value"):
+        return white
+    return None if dataset.lower().endswith(".npz") else MAX_VALUE

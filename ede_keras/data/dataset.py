@@ -29,7 +29,8 @@ class Dataset:
         has_names: Whether the classes have names. In an `.npz` file they only have numbers.
         max_value: The value of white in pixels of more than 8 bits, as they were stored; None if
             there are none.
-        masks: For folders: the masks of test images.
+        knows_normal: For folders: whether label 0 is the normal class, others being anomalous.
+        masks: For folders: the masks of test images, or of all if there is no test part.
         summary: What was read, and what was left out.
     """
 
@@ -47,12 +48,11 @@ class Dataset:
     layout: str | None = None
     has_names: bool = True
     max_value: int | None = None
+    knows_normal: bool = False
     masks: Masks | None = None
     summary: LoadingSummary = dataclasses.field(default_factory=lambda: LoadingSummary(""))
 
     @property
     def has_fixed_normal(self) -> bool:
         """Whether this is a folder or list whose layout makes label 0 the normal class."""
-        return self.is_folder and (
-            self.default_protocol == "official" or len(self.class_names) == 1
-        )
+        return self.is_folder and (self.knows_normal or len(self.class_names) == 1)

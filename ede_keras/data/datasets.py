@@ -12,7 +12,7 @@ from ede_keras.data.folders import Layout, find_layout
 from ede_keras.data.formats import Arrays, npz
 from ede_keras.data.images.inspection import is_image_name
 from ede_keras.data.lists import read_list
-from ede_keras.data.summary import LoadingSummary
+from ede_keras.data.summary import LoadingSummary, describe_dimness
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
@@ -76,6 +76,11 @@ def load_dataset(
     Reference: Jia & Liu 2023, Section 4.
     """
     path = Path(dataset).expanduser()
+    if data_dir is not None and dataset not in BUILT_IN:
+        raise InputError(
+            "`data_dir` is the folder of a built-in data set; leave it out, and pass the whole "
+            f"path as the data set. Received: data_dir={str(data_dir)!r} for {dataset}"
+        )
     if layout is not None and (dataset in BUILT_IN or path.is_file()):
         raise InputError(
             "`layout` works only with a folder of images; leave it out. "
@@ -88,12 +93,18 @@ def load_dataset(
         options = folder_images.Options(shape, strict, max_value, verbose)
         return folder_images.load_layout(*found_files, options)
     if path.suffix.lower() == ".npz" and path.is_file():
-        arrays, white = npz.read_scaled_npz(path, need_labels, max_value)
-        names = {label: str(label) for label in _find_labels(arrays)}
+        content = npz.read_scaled_npz(path, need_labels, max_value)
+        names = {label: str(label) for label in _find_labels(content.arrays)}
         found = Dataset(
-            path.stem, *arrays, names, str(path), "official", has_names=False, max_value=white
+            path.stem,
+            *content.arrays,
+            names,
+            str(path),
+            "official",
+            has_names=False,
+            max_value=content.white,
         )
-        return dataclasses.replace(found, summary=_summarize(found))
+        return dataclasses.replace(found, summary=_summarize_npz(found, content))
     raise InputError(
         f"dataset must be one of {', '.join(BUILT_IN)}, or the path of an existing .npz file, .csv "
         "list, image file or folder of images. "
@@ -232,6 +243,25 @@ def _summarize(dataset: Dataset) -> LoadingSummary:
     if dataset.max_value not in (None, 255):
         notes = (f"pixels are scaled: {dataset.max_value} is white (--max_value)",)
     return LoadingSummary(dataset.source, "", classes, {}, notes, facts)
+
+
+def _summarize_npz(dataset: Dataset, content: npz.ScaledArrays) -> LoadingSummary:
+    """The summary of an `.npz` file."""
+    summary = _summarize(dataset)
+    images = [x for x in (dataset.x_train, dataset.x_test) if len(x)]
+    as_read = [min(x.min() for x in images).item(), max(x.max() for x in images).item()]
+    facts = {
+        "dtype": content.dtype.name,
+        "lowest_and_highest_as_stored": list(content.stored_range),
+        "lowest_and_highest_as_read": as_read,
+    }
+    notes = [*summary.notes]
+    if content.unused:
+        notes.append(f"arrays that are not used: {', '.join(content.unused)}")
+    # --max_value is for integers of more than 8 bits.
+    has_white = content.dtype.kind in "ui" and content.dtype != np.uint8
+    notes += describe_dimness(content.stored_range[1], as_read[1] / 255, has_white)
+    return dataclasses.replace(summary, notes=tuple(notes), facts={**summary.facts, **facts})
 
 
 def _load_digits() -> tuple[Arrays, str]:

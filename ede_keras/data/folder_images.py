@@ -10,15 +10,12 @@ import numpy as np
 
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.folders import LAYOUTS, Layout
-from ede_keras.data.images.files import (
-    find_highest,
-    find_white,
-    load_images,
-)
+from ede_keras.data.images.files import find_highest, find_white, load_measured
 from ede_keras.data.images.inspection import ImageFacts, inspect_image
 from ede_keras.data.mask_files import Masks
 from ede_keras.data.summary import (
     LoadingSummary,
+    describe_dimness,
     describe_files,
     describe_left_out,
     describe_masks,
@@ -72,7 +69,7 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     if height is None or width is None:
         sizes = (fact.size for fact in facts.values() if not fact.problem)
         height, width = next(sizes, (1, 1))
-    images, unread = load_images(
+    images, unread, measured = load_measured(
         paths, (height, width, channels or 3), options.verbose, white or 255, list(facts.values())
     )
     out = {file for file, is_out in zip(files, unread, strict=True) if is_out}
@@ -85,9 +82,10 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     layout = dataclasses.replace(layout, train=train, test=test, left_out=left_out)
     read = {file: facts[file] for file in (*train, *test)}
     _warn_of_blank(place, read, images)
-    drawn = {file: masks for file, masks in layout.masks.items() if file in test}
+    # Without a test part, a protocol takes some of the others.
+    drawn = {file: masks for file, masks in layout.masks.items() if file in (test or train)}
     masks = Masks.read(folder, drawn, {file: read[file].size for file in drawn})
-    summary = _summarize(place, layout, masks, list(read.values()), images, (highest, white))
+    summary = _summarize(place, layout, masks, list(read.values()), images, measured, white)
     _warn_of_lost(summary)
     n = len(train)
     return _build(place, layout, images[:n], images[n:], summary, white, masks)
@@ -176,24 +174,22 @@ def _summarize(
     masks: Masks,
     read: list[ImageFacts],
     images: np.ndarray,
-    scale: tuple[int, int | None],
+    measured: np.ndarray,
+    white: int | None,
 ) -> LoadingSummary:
     entries, notes = describe_files(read)
-    facts: dict[str, Any] = dict(entries)
-    highest, white = scale
+    ranges, more = _describe_ranges(read, measured, white)
+    facts: dict[str, Any] = {**entries, **ranges}
+    notes += more
+    if images.shape[-1] == 1 and (n_colours := int(measured[:, 2].sum())):
+        notes.append(f"{n_colours} images show colours, which are read as grey")
     facts["image_shape"] = list(images.shape[1:])
     facts["colour"] = images.shape[-1] == 3
     facts["lowest_and_highest_as_read"] = [int(images.min()), int(images.max())]
     facts["max_value"] = white
-    if entries["files_of_16_bits"]:
-        facts["highest_of_16_bits"] = highest
-        notes.append(
-            f"{entries['files_of_16_bits']} files have 16 bits, up to {highest}: {white} is read "
-            "as white (--max_value)"
-        )
-    anomalous = [file for file, label in layout.test.items() if label]
-    if layout.default_protocol == "official":
-        entries, more = describe_masks(masks, anomalous)
+    if layout.knows_normal or layout.masks:
+        anomalous = [file for file, label in (layout.test or layout.train).items() if label]
+        entries, more = describe_masks(masks, anomalous if layout.knows_normal else None)
         facts |= entries
         notes += more
     return LoadingSummary(
@@ -204,6 +200,30 @@ def _summarize(
         (*layout.notes, *notes),
         facts,
     )
+
+
+def _describe_ranges(
+    read: list[ImageFacts], measured: np.ndarray, white: int | None
+) -> tuple[dict[str, Any], list[str]]:
+    """The range of values as stored, by the bits of the files: an entry of `data.json`, notes."""
+    whites = {8: 255, 16: white or 1}
+    bits_of = np.array([fact.bits for fact in read])
+    ranges = {
+        bits: [int(measured[bits_of == bits, 0].min()), int(measured[bits_of == bits, 1].max())]
+        for bits in whites
+        if (bits_of == bits).any()
+    }
+    notes = []
+    if 16 in ranges:
+        notes.append(
+            f"{(bits_of == 16).sum()} files have 16 bits, up to {ranges[16][1]}: {white} is read "
+            "as white (--max_value)"
+        )
+    shares = {bits: highest / whites[bits] for bits, (_, highest) in ranges.items()}
+    brightest = max(shares, key=shares.__getitem__)
+    notes += describe_dimness(ranges[brightest][1], shares[brightest], brightest == 16)
+    entries = {f"{bits}_bits": low_high for bits, low_high in ranges.items()}
+    return {"lowest_and_highest_as_stored": entries}, notes
 
 
 def _describe_layout(layout: Layout) -> str:
@@ -251,6 +271,7 @@ def _build(
         is_folder=True,
         layout=layout.name,
         max_value=max_value,
+        knows_normal=layout.knows_normal,
         masks=masks,
         summary=summary,
     )

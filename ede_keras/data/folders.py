@@ -1,31 +1,32 @@
 """The layout of a folder of images: the part and the class of each file. Reads no pixels."""
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 from ede_keras.data.images.inspection import SUFFIXES
 from ede_keras.data.images.listing import describe_twins, list_files
 from ede_keras.data.mask_files import MASK_FOLDERS, find_masks, split_masks_beside
+from ede_keras.data.subfolders import (
+    NORMAL_NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    begins_with,
+    check_nested,
+    describe_nested,
+    find_wrapper,
+    group_files,
+    is_normal_name,
+)
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
-# Names of the normal class, in upper or lower case, with or without a number: "OK", "0.normal".
-NORMAL_NAMES = ("good", "normal", "ok")
 LAYOUTS = {
     "split": "train/ and test/, as in MVTec AD and GANomaly",
     "classes": "a subfolder for each class",
     "normals": "all images are normal",
-}
-# First words of the names of the parts.
-_TRAIN, _TEST = ("train", "training", "trainset"), ("test", "testing", "testset")
-_VALIDATION = ("val", "valid", "validation", "eval", "evaluation")
-# Words of folders that hold anomalies. One of them below a class is not taken for normal.
-_ANOMALOUS = {
-    *("anomalies", "anomalous", "anomaly", "abnormal", "bad", "broken", "damaged", "def"),
-    *("defect", "defective", "defects", "fail", "failed", "fault", "faulty", "ko", "ng", "nok"),
-    *("outlier", "outliers", "reject", "rejected", "rejects", "scrap"),
 }
 
 
@@ -42,6 +43,7 @@ class Layout:
         masks: Masks of each test file that has some, all relative to the folder.
         left_out: Every other file, with the reason.
         notes: What a reader should know about how the folder was read, a sentence each.
+        knows_normal: Whether label 0 is the normal class and all others are anomalous.
     """
 
     name: str
@@ -52,16 +54,23 @@ class Layout:
     masks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    knows_normal: bool = False
 
     @property
     def parts(self) -> tuple[dict[str, int], dict[str, int]]:
         """`(train, test)`."""
         return self.train, self.test
 
+    def below(self, wrapper: str) -> Self:
+        """The same layout with paths relative to a folder further up.
 
-def is_normal_name(name: str) -> bool:
-    """Whether this is a name of a normal class: one of `NORMAL_NAMES`, in any case or numbered."""
-    return re.sub(r"^[\d\W_]+|[\d\W_]+$", "", name.lower()) in NORMAL_NAMES
+        Args:
+            wrapper: The path from there to the folder, with "/" at its end; or empty.
+        """
+        train, test = ({wrapper + f: label for f, label in part.items()} for part in self.parts)
+        masks = {wrapper + f: tuple(wrapper + m for m in ms) for f, ms in self.masks.items()}
+        left_out = {wrapper + f: reason for f, reason in self.left_out.items()}
+        return dataclasses.replace(self, train=train, test=test, masks=masks, left_out=left_out)
 
 
 def find_layout(folder: StrPath, name: str | None = None, normal: str | None = None) -> Layout:
@@ -80,6 +89,8 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     - "classes": There are several subfolders, one per class, with labels 0, 1, ... in alphabetical
       order.
 
+    Folders that hold nothing but the next one, as in archives, are passed through.
+
     Args:
         folder: An existing folder.
         name: One of `LAYOUTS`. Default: detected from the subfolders.
@@ -95,15 +106,17 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     folder = Path(folder)
     listing = list_files(folder)
     images, beside = split_masks_beside(listing.images)
-    groups = _group(images)
     notes = [f"{link}/ is a link and was followed" for link in listing.links]
     notes += describe_twins(images)
     left_out = dict(listing.left_out)
-    parts = _find_parts(folder, groups, name)
-    if parts:
-        layout = _split_layout(folder, groups, *parts, normal)
-    else:
-        layout = _plain_layout(folder, groups, name)
+    wrapper = find_wrapper(images, normal) if name in (None, "split") else ""
+    inside = [file.removeprefix(wrapper) for file in images]
+    layout = _assign(folder / wrapper, inside, name, normal).below(wrapper)
+    if wrapper:
+        notes.append(
+            f"all images are in {wrapper}, which is read as the folder of the data set"
+            + "; --layout=normals reads them all as normal" * (layout.name == "classes")
+        )
     notes += layout.notes
     left_out |= layout.left_out
     masks = dict(layout.masks)
@@ -119,13 +132,12 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
     )
 
 
-def _group(files: Iterable[str], depth: int = 0) -> dict[str, list[str]]:
-    """The files by the name of the folder at a depth of their path; "" if they lie above it."""
-    groups: dict[str, list[str]] = {}
-    for file in files:
-        parts = Path(file).parts
-        groups.setdefault(parts[depth] if len(parts) > depth + 1 else "", []).append(file)
-    return dict(sorted(groups.items()))
+def _assign(folder: Path, images: Iterable[str], name: str | None, normal: str | None) -> Layout:
+    """The layout of images, which are relative to the folder, without masks beside them."""
+    groups = group_files(images)
+    if parts := _find_parts(folder, groups, name):
+        return _split_layout(folder, groups, *parts, normal)
+    return _plain_layout(folder, groups, name)
 
 
 def _find_parts(
@@ -135,12 +147,12 @@ def _find_parts(
     if name not in (None, "split"):
         return None
     folders = sorted({*groups, *(p.name for p in folder.iterdir() if p.is_dir())} - {""})
-    train = [group for group in folders if _begins(group, _TRAIN)]
-    test = [group for group in folders if _begins(group, _TEST)]
+    train = [group for group in folders if begins_with(group, TRAIN)]
+    test = [group for group in folders if begins_with(group, TEST)]
     if len(test) > 1:  # beside others of its kind, as test_public/, the plain one counts
-        test = [group for group in test if group.lower() in _TEST] or test
+        test = [group for group in test if group.lower() in TEST] or test
     if train and not test:
-        test = [group for group in folders if _begins(group, _VALIDATION)]
+        test = [group for group in folders if begins_with(group, VALIDATION)]
     if len(train) == 1 and len(test) == 1:
         return train[0], test[0]
     # A class may be called "train"; then it has no classes of its own.
@@ -157,11 +169,6 @@ def _find_parts(
     )
 
 
-def _begins(name: str, words: Sequence[str]) -> bool:
-    """Whether the first word of a folder's name is one of these."""
-    return re.split(r"[^a-z]+", name.lower())[0] in words
-
-
 def _split_layout(
     folder: Path, groups: dict[str, list[str]], train_name: str, test_name: str, normal: str | None
 ) -> Layout:
@@ -171,13 +178,13 @@ def _split_layout(
         if group not in (train_name, test_name) and group.lower() not in MASK_FOLDERS
         for file in files
     }
-    train, test = (_group(groups.get(part, ()), 1) for part in (train_name, test_name))
+    train, test = (group_files(groups.get(part, ()), 1) for part in (train_name, test_name))
     masks = [f for g, files in groups.items() if g.lower() in MASK_FOLDERS for f in files]
     for part in (train, test):
         for group in [group for group in part if group.lower() in MASK_FOLDERS]:
             masks += part.pop(group)
     for part_name, part in ((train_name, train), (test_name, test)):
-        _check_nested(folder, {f"{part_name}/{g}": files for g, files in part.items()}, 2)
+        check_nested(folder, {f"{part_name}/{g}": files for g, files in part.items()}, 2)
     if "" in test:
         raise InputError(
             f"{folder / test_name} must hold its images in subfolders, one per class: the normal "
@@ -200,7 +207,7 @@ def _split_layout(
         {file: labels.get(group, 0) for group, files in part.items() for file in files}
         for part in (train, test)
     )
-    notes = [f"{test_name}/ is taken as the test part"] * (not _begins(test_name, _TEST))
+    notes = [f"{test_name}/ is taken as the test part"] * (not begins_with(test_name, TEST))
     notes += [
         f"{test_name}/{group}/ counts as normal, as {train_name}/{normal_name} does"
         for group in sorted(normals & {*test})
@@ -210,7 +217,7 @@ def _split_layout(
     left_out |= dict.fromkeys(unused, "a mask without a test image")
     names = {0: normal_name or asked or "good", **dict(enumerate(others, 1))}
     return Layout(
-        "split", files_train, files_test, names, "official", found, left_out, tuple(notes)
+        "split", files_train, files_test, names, "official", found, left_out, tuple(notes), True
     )
 
 
@@ -247,12 +254,12 @@ def _plain_layout(folder: Path, groups: dict[str, list[str]], name: str | None) 
     if name == "normals" or (name is None and len(groups) == 1):
         if name is None:
             only = next(iter(groups))
-            _check_nested(folder, {only: groups[only]}, 1 if only else 0)
+            check_nested(folder, {only: groups[only]}, 1 if only else 0)
         normal = next(iter(groups)) if len(groups) == 1 else ""
         labels = {file: 0 for files in groups.values() for file in files}
         return Layout(
             "normals", labels, {}, {0: normal or "good"}, "split80", left_out=left_out,
-            notes=_describe_nested(groups),
+            notes=describe_nested(groups),
         )  # fmt: skip
     if "" in groups:
         subfolders = ", ".join(f"{group}/" for group in groups if group)
@@ -262,37 +269,9 @@ def _plain_layout(folder: Path, groups: dict[str, list[str]], name: str | None) 
             f"those in subfolders are normal, too. Received: {groups[''][0]} beside {subfolders}"
         )
     if name is None:
-        _check_nested(folder, groups, 1)
+        check_nested(folder, groups, 1)
     names = dict(enumerate(groups))
     labels = {file: label for label, name in names.items() for file in groups[name]}
     return Layout(
-        "classes", labels, {}, names, "split80", left_out=left_out, notes=_describe_nested(groups)
+        "classes", labels, {}, names, "split80", left_out=left_out, notes=describe_nested(groups)
     )
-
-
-def _check_nested(folder: Path, groups: dict[str, list[str]], depth: int) -> None:
-    """Refuses subfolders of a class that may hold images of another class."""
-    for group, files in groups.items():
-        below = _group(files, depth)
-        deep = {part for file in files for part in Path(file).parts[depth:-1]}
-        odd = sorted(
-            part
-            for part in deep
-            if is_normal_name(part)
-            or part.lower() in MASK_FOLDERS
-            or {*re.split(r"[^a-z]+", part.lower())} & _ANOMALOUS
-        )
-        if odd or ("" in below and len(below) > 1):
-            what = f"{odd[0]}/" if odd else next(f"{sub}/" for sub in below if sub)
-            raise InputError(
-                f"Expected the images of one class in {folder / group}, but it is unclear what its "
-                "subfolder holds: move it beside the class, give it a name of its own in train/ "
-                "or test/, or choose --layout=normals or classes, if its images belong to the "
-                f"class. Received: {what}"
-            )
-
-
-def _describe_nested(groups: dict[str, list[str]]) -> tuple[str, ...]:
-    """A note on subfolders that are read as a part of their class."""
-    nested = sum(len(Path(file).parts) > 2 for files in groups.values() for file in files)
-    return (f"{nested} images in nested subfolders belong to their class",) * (nested > 0)

@@ -1,10 +1,10 @@
 """A list of images: a CSV file with `path,label[,split][,mask]`."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
-from ede_keras.data.folders import Layout, is_normal_name
+from ede_keras.data.folders import Layout
+from ede_keras.data.subfolders import is_normal_name
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
@@ -20,8 +20,8 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
 
     Args:
         path: The CSV file, in UTF-8, whose first row names the columns.
-        normal: Name of the normal class. Default: the only label that is 0 or one of
-            `folders.NORMAL_NAMES`, if there is a column `split`.
+        normal: Name of the normal class. Default: 0 if all labels are 0 or 1; or the only label
+            that is one of `subfolders.NORMAL_NAMES`, if there is a column `split`.
 
     Returns:
         A layout "list" with the files of the column `path`. With a column `split`, label 0 is the
@@ -34,7 +34,13 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
     rows = _read_rows(Path(path))
     names = sorted({row["label"] for row in rows})
     has_split = "split" in rows[0]
-    if has_split:
+    notes = []
+    is_binary = normal is None and {*names} <= {"0", "1"}
+    if is_binary:
+        names = ["0", "1"]
+        if not has_split:
+            notes.append("label 0 is taken as normal, 1 as anomalous (otherwise use --normal)")
+    elif has_split:
         normal_name = _find_normal(path, names, normal)
         names = [normal_name, *(name for name in names if name != normal_name)]
     labels = {name: i for i, name in enumerate(names)}
@@ -44,6 +50,9 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
     masks: dict[str, tuple[str, ...]] = {
         row["path"]: (row["mask"],) for row in rows if row.get("mask")
     }
+    if has_split and (unused := [file for file in masks if file in parts["train"]]):
+        notes.append(f"{len(unused)} masks of training images are not used: {unused[0]}")
+        masks = {file: drawn for file, drawn in masks.items() if file in parts["test"]}
     return Layout(
         "list",
         parts["train"],
@@ -51,6 +60,8 @@ def read_list(path: StrPath, normal: str | None = None) -> Layout:
         {i: name for name, i in labels.items()},
         "official" if has_split else "split80",
         masks,
+        notes=tuple(notes),
+        knows_normal=has_split or is_binary,
     )
 
 
@@ -58,46 +69,41 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     # "utf-8-sig", because spreadsheets begin a file with a byte order mark.
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
-        columns = reader.fieldnames or []
-        if not {"path", "label"} <= {*columns} <= {*_COLUMNS}:
+        try:
+            columns = reader.fieldnames or []
+            lines = [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
             raise InputError(
-                f"{path} must begin with a row of the columns path,label and, if needed, "
-                f"split,mask. Received: {','.join(columns) or 'an empty file'}"
+                f"Line {reader.line_num} of {path} must be CSV. Received: {error}"
+            ) from error
+    if not {"path", "label"} <= {*columns} <= {*_COLUMNS}:
+        raise InputError(
+            f"{path} must begin with a row of the columns path,label and, if needed, "
+            f"split,mask. Received: {','.join(columns) or 'an empty file'}"
+        )
+    rows: list[dict[str, str]] = []
+    seen = set()
+    for n, row in lines:
+        blank = [name for name in columns if not row[name] and name != "mask"]
+        if blank or None in row:
+            raise InputError(
+                f"Line {n} of {path} must have {','.join(columns)}. "
+                f"Received: {f'no {blank[0]}' if blank else 'more values'}"
             )
-        rows: list[dict[str, str]] = []
-        seen = set()
-        for row in _read_lines(reader, path):
-            blank = [name for name in columns if not row[name] and name != "mask"]
-            if blank or None in row:
-                raise InputError(
-                    f"Line {reader.line_num} of {path} must have {','.join(columns)}. "
-                    f"Received: {f'no {blank[0]}' if blank else 'more values'}"
-                )
-            if row.get("split", "train").lower() not in ("train", "test"):
-                raise InputError(
-                    f"Line {reader.line_num} of {path}: split must be train or test. "
-                    f"Received: {row['split']}"
-                )
-            if row["path"] in seen:
-                raise InputError(
-                    f"Each image must appear only once in {path}. Received: {row['path']} again in "
-                    f"line {reader.line_num}"
-                )
-            seen.add(row["path"])
-            rows.append(row)
+        if row.get("split", "train").lower() not in ("train", "test"):
+            raise InputError(
+                f"Line {n} of {path}: split must be train or test. Received: {row['split']}"
+            )
+        if row["path"] in seen:
+            raise InputError(
+                f"Each image must appear only once in {path}. Received: {row['path']} again in "
+                f"line {n}"
+            )
+        seen.add(row["path"])
+        rows.append(row)
     if not rows:
         raise InputError(f"{path} must list at least one image. Received: no rows")
     return rows
-
-
-def _read_lines(reader: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
-    """The rows; an `InputError` if the file is not CSV."""
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise InputError(
-            f"Line {reader.line_num} of {path} must be CSV. Received: {error}"
-        ) from error
 
 
 def _find_normal(path: StrPath, names: list[str], normal: str | None) -> str:

@@ -8,9 +8,10 @@ from typing import Self
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from ede_keras.data.images.conversion import convert_to_png
+from ede_keras.data.images.inspection import inspect_image
+from ede_keras.errors import UnreadableImage
 from ede_keras.utils.files import StrPath
 
 # Names of folders that hold masks, in upper or lower case.
@@ -18,9 +19,10 @@ MASK_FOLDERS = ("ground_truth", "groundtruth", "gt", "mask", "masks", "label", "
 _SUFFIX = re.compile(r"[_-](mask|label|gt|seg)(_?\d+)?$", re.IGNORECASE)
 # Masks and maps are compared at this height and width, as is usual for MVTec.
 SIZE = 256
-# A lossless mask of at most so many grey levels is a drawing: all but 0 is anomalous. One of more
-# levels has soft edges, and half of its highest value is the border.
-_MAX_LEVELS = 16
+# A lossless mask of more grey levels than these, up to white, has soft edges: half of white is the
+# border. Otherwise it is a drawing, or its values are numbers of classes or objects: all but 0 is
+# anomalous.
+_MAX_LEVELS, _WHITE = 16, 65535
 
 
 def find_masks(
@@ -116,7 +118,7 @@ class Masks:
         for file, parts in masks.items():
             try:
                 pixels = np.logical_or.reduce([read_mask(Path(folder, part)) for part in parts])
-            except ValueError as error:
+            except UnreadableImage as error:
                 unread[file] = str(error)
                 continue
             if file in sizes and sizes[file] != pixels.shape:
@@ -161,8 +163,8 @@ def read_mask(path: StrPath) -> np.ndarray:
     """Reads a mask in its own size.
 
     A pixel is anomalous if it is not 0, in any channel or colour of a palette. In a JPEG, and if
-    there are soft edges of more than 16 levels, it is anomalous if it reaches half of the highest
-    value.
+    there are soft edges (more than 16 levels, one of them white), it is anomalous if it reaches
+    half of the highest value.
 
     Args:
         path: The file.
@@ -171,17 +173,16 @@ def read_mask(path: StrPath) -> np.ndarray:
         bool `(height, width)`.
 
     Raises:
-        ValueError: The file cannot be read.
+        UnreadableImage: The file cannot be read.
     """
-    png = convert_to_png(path)
-    pixels = tf.io.decode_png(png, dtype=tf.uint16).numpy()
+    facts = inspect_image(path)
+    pixels = tf.io.decode_png(convert_to_png(path, facts), dtype=tf.uint16).numpy()
     if pixels.shape[-1] in (2, 4):  # without alpha
         pixels = pixels[..., :-1]
     levels = pixels.max(axis=-1)
     highest = int(levels.max())
-    with Image.open(path) as image:
-        is_lossy = image.format in ("JPEG", "MPO")
-    if is_lossy or len(np.unique(levels)) > _MAX_LEVELS:
+    is_lossy = facts.format in ("JPEG", "MPO")
+    if is_lossy or (highest == _WHITE and len(np.unique(levels)) > _MAX_LEVELS):
         # A JPEG of an empty mask is not quite 0 everywhere: 16 of 255, in 16 bits.
         return (2 * levels.astype(int) >= highest) & (highest > 16 * 257 if is_lossy else True)
     return levels > 0

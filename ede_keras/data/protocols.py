@@ -30,7 +30,7 @@ class Split:
             "coil30").
         normal: Label of the normal class, or "good" if the folder's layout determines it.
         normal_name: Name of the normal class.
-        masks: For folders: the masks of test images.
+        masks: For folders: the masks of test images, and possibly of others.
     """
 
     x_train: np.ndarray
@@ -77,12 +77,12 @@ def make_split(
     protocol = _check_protocol(dataset, protocol or dataset.default_protocol)
     label = _find_normal(dataset, protocol, normal, seed)
     train, test = _RULES[protocol](dataset, label, seed)
+    train, val = _hold_out(dataset, train, label, seed)
     if not len(test):
         raise InputError(
             f"{dataset.name} must have images to test on. Use the protocol 'split80'. "
             f"Received: no test images for the protocol {protocol!r}"
         )
-    train, val = _hold_out(dataset, train, label, seed)
     x_train, x_val, x_test = (_select_images(dataset, ids) for ids in (train, val, test))
     paths = [part for part in (dataset.paths_train, dataset.paths_test) if part is not None]
     if paths:
@@ -131,7 +131,7 @@ def whole_set(
 
 def _label_of_normal(dataset: Dataset, normal: int | str | None, normal_name: str) -> int | None:
     if dataset.has_fixed_normal:
-        return 0 if dataset.default_protocol == "official" else None
+        return 0 if dataset.knows_normal else None
     names = {name.lower(): label for label, name in dataset.class_names.items()}
     same_label = next((label for label in dataset.class_names if label == normal), None)
     return names.get(normal_name.lower(), None if dataset.has_names else same_label)

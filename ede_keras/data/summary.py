@@ -90,11 +90,25 @@ class LoadingSummary:
 def describe_left_out(left_out: Mapping[str, str]) -> list[str]:
     """A line for each reason: the number of files, the reason and the first names."""
     lines = []
-    for reason, n in Counter(left_out.values()).most_common():
+    reasons = Counter(left_out.values())
+    for line, (reason, n) in zip(count_reasons(reasons), reasons.most_common(), strict=True):
         names = [file for file, why in left_out.items() if why == reason][:_SHOWN]
         more = ", ..." if n > len(names) else ""
-        lines.append(f"{n} {'file' if n == 1 else 'files'}, {reason}: {', '.join(names)}{more}")
+        lines.append(f"{line}: {', '.join(names)}{more}")
     return lines
+
+
+def count_reasons(reasons: Mapping[str, int], unit: str = "file") -> list[str]:
+    """A line for each reason, the most frequent first: the number of files and the reason.
+
+    Args:
+        reasons: Reason to number of files.
+        unit: What is counted.
+    """
+    return [
+        f"{n} {unit if n == 1 else f'{unit}s'}, {reason}"
+        for reason, n in Counter(reasons).most_common()
+    ]
 
 
 def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[str]]:
@@ -131,19 +145,40 @@ def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[st
     return entries, notes
 
 
-def describe_masks(masks: Masks, anomalous: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def describe_dimness(highest: float, share: float, has_max_value: bool) -> list[str]:
+    """A note if no pixel comes near white: the scale may be a different one.
+
+    Args:
+        highest: The highest pixel as stored.
+        share: Its fraction of white as read, 0 to 1.
+        has_max_value: Whether `--max_value` has an effect on such pixels.
+    """
+    if share > 0.25:
+        return []
+    if not highest:
+        return ["all pixels are 0"]
+    remedy = f"train with --max_value={highest:g}" if has_max_value else "scale the images"
+    return [
+        f"the brightest pixel is {highest:g}, {share:.0%} of white: {remedy} if it should be white"
+    ]
+
+
+def describe_masks(
+    masks: Masks, anomalous: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str]]:
     """The numbers of masks: an entry of `data.json`, and notes.
 
     Args:
         masks: The masks that were found.
-        anomalous: The anomalous test images.
+        anomalous: The anomalous test images; None if the normal class is not known yet.
     """
     found = {*masks.drawn, *masks.unread, *masks.empty}
-    missing = [file for file in anomalous if file not in found]
-    empty = [file for file in masks.empty if file in {*anomalous}]  # that of a normal one is right
+    missing = [file for file in anomalous or () if file not in found]
+    # An empty mask of a normal image is right.
+    empty = [file for file in masks.empty if anomalous is not None and file in anomalous]
     counts = {
         "found": len(masks.drawn),
-        "missing": len(missing),
+        "missing": None if anomalous is None else len(missing),
         "empty": len(empty),
         "unread": len(masks.unread),
         "of_another_size_than_the_image": len(masks.resized),

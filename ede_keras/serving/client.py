@@ -10,8 +10,15 @@ from typing import Self
 import numpy as np
 
 from ede_keras.data.images.conversion import make_decodable
-from ede_keras.errors import InputError
-from ede_keras.serving.transports import OUTPUT_DTYPES, GrpcTransport, RestTransport, Unavailable
+from ede_keras.errors import InputError, UnreadableImage
+from ede_keras.serving.transports import (
+    OUTPUT_DTYPES,
+    GrpcTransport,
+    RefusedRequest,
+    RestTransport,
+    Unavailable,
+)
+from ede_keras.utils.messages import find_last_line
 from ede_keras.utils.validation import warn_of_range
 
 Images = np.ndarray | Sequence[str | Path | bytes]
@@ -125,6 +132,32 @@ class ScoringClient:
             batch = images[begin : begin + self.batch_size]
             yield self._predict(*build_request(batch, threshold))
 
+    def score_contents(
+        self, contents: Sequence[bytes]
+    ) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+        """Scores a batch of image files. If the server refuses it, each file is sent on its own.
+
+        Args:
+            contents: Contents of PNG or JPEG files, which are sent as they are.
+
+        Returns:
+            `(outputs, refused)`: the outputs of `score` for the files that the server accepted, and
+            the server's reason for the others, by their position.
+
+        Raises:
+            TimeoutError: As in `score`.
+            ConnectionError: As in `score`.
+            InputError: The server does not have the model.
+        """
+        try:
+            return self._predict(*_request_of_contents(contents)), {}
+        except RefusedRequest as error:
+            if len(contents) == 1:
+                return join_batches([]), {0: f"refused: {find_last_line(error.details)}"}
+        found = [self.score_contents([content]) for content in contents]
+        reasons = {i: reasons[0] for i, (_, reasons) in enumerate(found) if reasons}
+        return join_batches([outputs for outputs, _ in found]), reasons
+
     def _predict(self, signature_name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         deadline = time.monotonic() + self.timeout
         pause = _FIRST_PAUSE
@@ -174,7 +207,7 @@ def build_request(
                 f"Received: threshold={threshold}"
             )
         contents = [_read_content(image) for image in images]
-        return "serving_bytes", {"image_bytes": np.array(contents, object)}
+        return _request_of_contents(contents)
     if images.ndim != 4 or images.dtype.kind not in "uif":
         raise InputError(
             "`images` must be numbers of shape (n, height, width, channels). Received: "
@@ -188,12 +221,16 @@ def build_request(
     return "serving_threshold", inputs | {"threshold": np.full(len(images), threshold, "float32")}
 
 
+def _request_of_contents(contents: Sequence[bytes]) -> tuple[str, dict[str, np.ndarray]]:
+    return "serving_bytes", {"image_bytes": np.array(contents, object)}
+
+
 def _read_content(image: str | Path | bytes) -> bytes:
     """The content of an image file as the server decodes it."""
     content = image if isinstance(image, bytes) else Path(image).read_bytes()
     try:
         return make_decodable(content)
-    except ValueError as error:
+    except UnreadableImage as error:
         if isinstance(image, bytes):  # the server says what it expects
             return content
         raise InputError(f"Every image must be readable. Received: {image} ({error})") from error

@@ -19,6 +19,18 @@ class Unavailable(Exception):
     """The server cannot answer now, but may answer later."""
 
 
+class RefusedRequest(InputError):
+    """The server refused what was sent to the model: INVALID_ARGUMENT, or HTTP 400.
+
+    Args:
+        details: The server's message.
+    """
+
+    def __init__(self, details: str):
+        super().__init__(_say_refused(details))
+        self.details = details
+
+
 class GrpcTransport:
     """Sends requests over gRPC, TF Serving's port 8500.
 
@@ -68,7 +80,8 @@ class GrpcTransport:
 
         Raises:
             Unavailable: The server cannot answer now; a retry may succeed.
-            InputError: The server refused the request; a retry will not help.
+            RefusedRequest: The server refused the inputs; a retry will not help.
+            InputError: The server does not have the model.
             TimeoutError: The server did not answer in time.
             ConnectionError: The server failed in any other way.
         """
@@ -82,8 +95,10 @@ class GrpcTransport:
             code, details = error.code(), error.details()
             if code == self._codes.UNAVAILABLE:
                 raise Unavailable(details) from error
-            if code in (self._codes.INVALID_ARGUMENT, self._codes.NOT_FOUND):
-                raise _refused(details) from error
+            if code == self._codes.INVALID_ARGUMENT:
+                raise RefusedRequest(details) from error
+            if code == self._codes.NOT_FOUND:
+                raise InputError(_say_refused(details)) from error
             if code == self._codes.DEADLINE_EXCEEDED:
                 raise TimeoutError(f"{self.address} did not answer in time: {details}") from error
             raise ConnectionError(f"{self.address} failed ({code.name}): {details}") from error
@@ -122,8 +137,10 @@ class RestTransport:
             details = _read_details(error)
             if error.code in (429, 503):
                 raise Unavailable(details) from error
-            if error.code in (400, 404):
-                raise _refused(details) from error
+            if error.code == 400:
+                raise RefusedRequest(details) from error
+            if error.code == 404:
+                raise InputError(_say_refused(details)) from error
             raise ConnectionError(f"{self._url} failed ({error.code}): {details}") from error
         except OSError as error:  # a connection error, by itself or as the reason of a URLError
             reason = getattr(error, "reason", error)
@@ -136,8 +153,8 @@ class RestTransport:
         """Does nothing: each request has its own connection."""
 
 
-def _refused(details: str) -> InputError:
-    return InputError(f"The server refused the request: {details}")
+def _say_refused(details: str) -> str:
+    return f"The server refused the request: {details}"
 
 
 def _to_json(array: np.ndarray) -> list:

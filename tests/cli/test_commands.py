@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from commands import LIGHT, ROOT, SMALL, flags_of, read_rows, slow
 from makers import write_folder
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 METRICS = {
@@ -136,6 +137,24 @@ def test_evaluate_scores_any_folder(run_dir, run_command, tmp_path):
     evaluation = json.loads((tmp_path / "evaluation-some.json").read_text())
     assert set(evaluation) == METRICS
     assert evaluation["auroc"] is evaluation["n_anomalous"] is None
+
+
+def test_white_of_16_bits_is_that_of_the_export(run_dir, run_command, tmp_path):
+    """Also if the run has seen none: a score does not depend on the other files."""
+    pixels = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    for name, scale in (("a", 1), ("b", 16)):
+        (tmp_path / "both").mkdir(exist_ok=True)
+        Image.fromarray(pixels * np.uint16(scale)).save(tmp_path / f"both/{name}.png")
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    scores = []
+    for name in ("both", "one.png"):
+        flags = (f"--run_dir={run_dir}", f"--dataset={tmp_path / name}", f"--output_dir={tmp_path}")
+        done = run_command("evaluate.py", *flags)
+        assert "the run has no files of 16 bits, so 65535 is white, as in its export" in done.stdout
+        rows = read_rows(tmp_path / f"evaluation-{name.removesuffix('.png')}.csv")
+        scores.append(rows[0]["score"])
+    assert scores[0] == scores[1]
+    assert "6% of white" in done.stdout
 
 
 def test_evaluate_scores_arrays_without_labels(run_dir, run_command, tmp_path):

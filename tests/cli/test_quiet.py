@@ -104,3 +104,21 @@ def test_a_folder_of_odd_files_from_training_to_export(run_command, tmp_path):
     done = run_command("train.py", *flags, "--strict", "--overwrite", check=False)
     assert done.returncode == 1 and "1 file, empty file" in done.stderr
     assert (ROOT / "train.py").exists() and run.exists()
+
+
+@pytest.mark.parametrize("end", ["os.abort()", "os._exit(3)", "raise KeyError('x')", "print('y')"])
+def test_last_words_during_the_import_are_shown(run_python, tmp_path, end):
+    """TensorFlow aborts so on a processor without AVX."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\n"
+        r"os.write(2, b'I0000 00:00:1795.437 18 port.cc:153] oneDNN\nIt needs AVX.\n')"
+        f"\n{end}\n"
+    )
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'ede_keras/utils')!r}); import quiet\n"
+    code += f"sys.path.insert(0, {str(tmp_path)!r})\n"
+    code += "with quiet.without_log_lines(): import tensorflow\n"
+    code += "print('It goes on.', file=sys.stderr)"
+    done = run_python("-c", code, check=False)
+    assert "It needs AVX." in done.stderr and "oneDNN" not in done.stderr
+    assert ("It goes on." in done.stderr) == (end == "print('y')")
+    assert ("Traceback" in done.stderr) == end.startswith("raise")

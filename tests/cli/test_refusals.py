@@ -28,6 +28,7 @@ from makers import make_arrays, write_folder, write_npz
         (("--resume", "--overwrite"), "At most one of (resume, overwrite)"),
         (("--output_dir=/dev/null/runs",), "/dev/null"),
         (("--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),
+        (("--dataset=tests", "--data_dir=."), "--data_dir is the folder of a built-in data set"),
     ],
 )
 def test_wrong_flags_say_what_is_right(run_command, tmp_path, flags, message):

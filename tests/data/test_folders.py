@@ -86,8 +86,9 @@ def test_images_beside_subfolders_are_normal_only_by_the_users_word(tmp_path, be
     assert layout.left_out == {"notes.txt": "not an image of a supported format (.txt)"}
 
 
-def test_one_subfolder_is_all_normal(tmp_path):
-    layout = find_layout(touch(tmp_path, "bolts/x/a.png", "bolts/y/b.png", ".cache/c.png"))
+def test_one_subfolder_is_all_normal_by_the_users_word(tmp_path):
+    touch(tmp_path, "bolts/x/a.png", "bolts/y/b.png", ".cache/c.png")
+    layout = find_layout(tmp_path, "normals")
     assert layout.train == {"bolts/x/a.png": 0, "bolts/y/b.png": 0}
     assert layout.class_names == {0: "bolts"}
     assert layout.notes == ("2 images in nested subfolders belong to their class",)
@@ -215,3 +216,34 @@ def test_a_layout_by_name(tmp_path):
     with pytest.raises(InputError, match="for layout 'classes'.*Received: a.png"):
         find_layout(tmp_path, "classes")
     assert load_dataset(str(tmp_path / "test"), layout="normals").layout == "normals"
+
+
+@pytest.mark.parametrize("wrapper", ["fruits", "archive/fruits"])
+def test_folders_around_the_set_are_passed_through(tmp_path, wrapper):
+    for layout, name in (("mvtec", "split"), ("classes", "classes")):
+        folder = write_folder(tmp_path / layout / wrapper, layout, n=1)
+        touch(tmp_path / layout, "readme.txt")
+        inside, around = find_layout(folder), find_layout(tmp_path / layout)
+        assert around.name == name and around.class_names == inside.class_names
+        assert around.test == {f"{wrapper}/{file}": n for file, n in inside.test.items()}
+        assert around.train == {f"{wrapper}/{file}": n for file, n in inside.train.items()}
+        assert around.left_out == {"readme.txt": "not an image of a supported format (.txt)"}
+        note = f"all images are in {wrapper}/, which is read as the folder of the data set"
+        assert any(line.startswith(note) for line in around.notes)
+        assert not any(line.startswith(note) for line in inside.notes)
+    drawn = load_dataset(str(tmp_path / "mvtec")).masks.drawn
+    assert list(drawn) == [f"{wrapper}/test/hole/000.png"]
+
+
+def test_a_set_around_one_class(tmp_path):
+    """With a name of normals it is one; without, it is read as before."""
+    touch(tmp_path / "a", "parts/good/1.png", "parts/good/2.png")
+    assert find_layout(tmp_path / "a").class_names == {0: "good"}
+    touch(tmp_path / "b", "parts/1.png")
+    assert find_layout(tmp_path / "b").class_names == {0: "parts"}
+    touch(tmp_path / "c", "good/monday/1.png", "good/tuesday/1.png")
+    assert find_layout(tmp_path / "c").class_names == {0: "good"}
+    touch(tmp_path / "d", "archive/monday/1.png", "archive/tuesday/1.png")
+    assert find_layout(tmp_path / "d").class_names == {0: "monday", 1: "tuesday"}
+    assert find_layout(tmp_path / "d", "normals").class_names == {0: "archive"}
+    assert find_layout(tmp_path / "d", normal="Archive").class_names == {0: "archive"}

@@ -9,7 +9,7 @@ from makers import make_images, write_image
 
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.lists import read_list
-from ede_keras.data.protocols import make_split
+from ede_keras.data.protocols import make_split, whole_set
 from ede_keras.errors import InputError
 
 
@@ -58,6 +58,8 @@ def test_labels_0_and_1(tmp_path):
         (("path,label", "a.png,ok", "b.png,ok,bad"), "Line 3 of .*Received: more values"),
         (("path,label,split", "a.png,ok,dev"), "split must be train or test. Received: dev"),
         (("path,label", "a.png,ok", "a.png,bad"), "only once in .*Received: a.png again in line 3"),
+        (("x" * 200_000,), "Line 0 of .* must be CSV. Received: field larger"),
+        (("path,label", "a.png," + "x" * 200_000), "Line 1 of .* must be CSV"),
         (("path,label,split", "a.png,x,train"), "one of its labels, x: name it with --normal"),
         (("path,label,split", "a.png,ok,train", "b.png,good,test"), "labels, good, ok"),
     ],
@@ -97,3 +99,48 @@ def test_a_run_on_a_list(run_command, tmp_path):
     assert json.loads((run / "metrics.json").read_text())["n_anomalous"] == 3
     run_command("evaluate.py", f"--run_dir={run}")
     assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
+
+
+def test_masks_and_labels_without_parts(tmp_path):
+    """0 is normal; the masks are those of the images that the protocol takes for testing."""
+    images = make_images([1] * 10 + [5] * 3, (32, 32, 1))
+    rows = []
+    for i, image in enumerate(images):
+        write_image(tmp_path / f"{i}.png", image)
+        mask = f"masks/{i}.png" if i > 10 else ""
+        if mask:
+            write_image(tmp_path / mask, (image > 200) * np.uint8(255))
+        rows.append(f"{i}.png,{int(i > 9)},{mask}")
+    path = write_list(tmp_path / "list.csv", "path,label,mask", *rows)
+    dataset = load_dataset(str(path))
+    said = "\n".join(dataset.summary.lines())
+    assert "label 0 is taken as normal, 1 as anomalous" in said and "  2 masks" in said
+    assert "1 anomalous images have no mask, so their pixels are not measured: 10.png" in said
+    split = make_split(dataset)
+    assert split.y_test.sum() == 2 and len(split.x_train) + len(split.x_val) == 8
+    drawn, known = split.masks.select(split.test_ids, split.y_test)
+    tested = {*split.test_ids} & {"11.png", "12.png"}
+    assert tested and known.sum() == 2 + len(tested) and drawn.any((1, 2)).sum() == len(tested)
+    # The user's word counts: here 1 is normal.
+    other = load_dataset(str(path), normal="1")
+    assert make_split(other, normal="1").y_test.sum() == 1
+    assert other.summary.to_dict()["masks"]["missing"] is None
+
+
+def test_a_list_of_anomalies_alone_is_no_list_of_normals(tmp_path):
+    for i, image in enumerate(make_images([1] * 4, (32, 32, 1))):
+        write_image(tmp_path / f"{i}.png", image)
+    path = write_list(tmp_path / "l.csv", "path,label", *(f"{i}.png,1" for i in range(4)))
+    dataset = load_dataset(str(path))
+    assert whole_set(dataset, "good", "good")[1].tolist() == [1] * 4
+    with pytest.raises(InputError, match="at least 2 images to train on.*Received: 0"):
+        make_split(dataset)
+
+
+def test_masks_of_training_images_are_not_dropped_in_silence(tmp_path):
+    path = write_list(
+        tmp_path / "l.csv", "path,label,split,mask", "1.png,ok,train,m.png", "2.png,ok,test,"
+    )
+    layout = read_list(path)
+    assert layout.notes == ("1 masks of training images are not used: 1.png",)
+    assert layout.masks == {}

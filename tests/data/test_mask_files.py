@@ -49,14 +49,20 @@ def test_of_a_jpeg_and_of_soft_edges_it_is_the_upper_half(tmp_path, value):
     mask = Image.fromarray(DRAWN.astype(np.uint8) * np.uint8(value))
     mask.save(tmp_path / "a.jpg", quality=90)
     assert (read_mask(tmp_path / "a.jpg") != DRAWN).mean() < 0.002
-    soft = Image.fromarray(np.linspace(0, value, 64 * 48).reshape(64, 48).astype(np.uint8))
-    soft.save(tmp_path / "soft.png")
-    np.testing.assert_array_equal(
-        read_mask(tmp_path / "soft.png"), 2 * np.asarray(soft, int) >= value
-    )
+    soft = np.linspace(0, 255, 64 * 48).reshape(64, 48).astype(np.uint8)
+    Image.fromarray(soft).save(tmp_path / "soft.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "soft.png"), soft >= 128)
     noise = np.random.default_rng(0).integers(0, 4, (64, 48), np.uint8)
     Image.fromarray(noise).save(tmp_path / "empty.jpg")
     assert not read_mask(tmp_path / "empty.jpg").any()
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(40, np.uint8), (254, np.uint8), (900, np.uint16)])
+def test_numbers_of_objects_are_no_soft_edges(tmp_path, n, dtype):
+    """Each object of a label map counts, also the first of many; it does not reach white."""
+    numbers = DRAWN * (1 + np.arange(DRAWN.size).reshape(DRAWN.shape) % n)
+    Image.fromarray(numbers.astype(dtype)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), DRAWN)
 
 
 def test_names_of_masks():

@@ -18,6 +18,7 @@ from commands import ROOT, read_rows
 from PIL import Image
 
 from ede_keras import EDE
+from ede_keras.data.images import decoding
 from ede_keras.data.images.files import load_images
 from ede_keras.errors import InputError
 from ede_keras.serving.client import ScoringClient
@@ -238,8 +239,41 @@ def test_one_bad_file_does_not_keep_the_others_from_a_server(
             "notes.txt": "not an image of a supported format (.txt)",
         }
         assert json.loads((tmp_path / "evaluation-new-data.json").read_text())["seen"] == 8
-    done = run_command("evaluate.py", *flags, "--strict", check=False)
+    # With --strict it is said before a request: nothing listens there.
+    flags = ("--server=localhost:9", *flags[1:], "--strict")
+    done = run_command("evaluate.py", *flags, check=False)
     assert done.returncode == 1 and "Every file in" in done.stderr
+    assert "damaged: cut.png" in done.stderr
+
+
+def test_what_a_server_refuses_is_left_out(
+    run_command, export_unchecked, model, pixels, tmp_path, monkeypatch
+):
+    """This server takes smaller images than the client reads."""
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
+    exported = export_unchecked(model, tmp_path / "parts")
+    monkeypatch.undo()
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for i in range(5):
+        size = 40 if i in (0, 3) else 8
+        Image.fromarray(pixels[i, ..., 0]).resize((size, size)).save(folder / f"{i}.png")
+    with serve(exported) as addresses:
+        for address in addresses.values():
+            flags = (f"--server={address}", "--model_name=parts", f"--output_dir={tmp_path}")
+            done = run_command("evaluate.py", f"--dataset={folder}", *flags)
+            assert "3 of 5 files used" in done.stdout
+            rows = read_rows(tmp_path / "evaluation-new.csv")
+            assert [row["path"] for row in rows] == ["1.png", "2.png", "4.png"]
+            wanted = model.predict(pixels[[1, 2, 4]], verbose=0)["score"]
+            np.testing.assert_allclose([float(row["score"]) for row in rows], wanted, rtol=1e-4)
+            left_out = {row["path"]: row["reason"] for row in read_rows(tmp_path / LEFT_OUT)}
+            assert {*left_out} == {"0.png", "3.png"}
+            for reason in left_out.values():
+                assert reason.startswith("refused: ") and "at most 1000 pixels" in reason
+            done = run_command("evaluate.py", f"--dataset={folder / '0.png'}", *flags, check=False)
+            assert done.returncode == 1 and "Check that --model_name is a model" in done.stderr
+            assert "at most 1000 pixels" in done.stderr
 
 
 def test_the_client_names_a_file_that_cannot_be_read(client, tmp_path):

@@ -1,6 +1,7 @@
 """The NPZ format: NumPy arrays in a zip file."""
 
 import zipfile
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,14 +13,33 @@ from ede_keras.utils.files import StrPath
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
+class ScaledArrays(NamedTuple):
+    """The content of an `.npz` file.
+
+    Args:
+        arrays: The four `formats.Arrays` in 0-255, of which missing ones are empty.
+        white: The value of white as stored; None for 8 bits and for floats up to 255, whose scale
+            is known.
+        stored_range: The lowest and the highest pixel as stored.
+        dtype: That of the images as stored.
+        unused: Names of the other arrays in the file.
+    """
+
+    arrays: Arrays
+    white: int | None
+    stored_range: tuple[float, float]
+    dtype: np.dtype
+    unused: tuple[str, ...]
+
+
 def read_npz(path: StrPath, need_labels: bool = True) -> Arrays:
     """The arrays of `read_scaled_npz`, which finds the value of white by itself."""
-    return read_scaled_npz(path, need_labels)[0]
+    return read_scaled_npz(path, need_labels).arrays
 
 
 def read_scaled_npz(
     path: StrPath, need_labels: bool = True, max_value: int | None = None
-) -> tuple[Arrays, int | None]:
+) -> ScaledArrays:
     """Reads an `.npz` file with the arrays x_train, y_train, x_test and y_test.
 
     Images have shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), and labels (n,) or (n, 1). The range
@@ -33,14 +53,13 @@ def read_scaled_npz(
         max_value: The value of white in integers other than uint8 and in floats above 255.
 
     Returns:
-        `(arrays, white)`: the four `formats.Arrays`, of which missing ones are empty; and the
-        value of white as stored, None for 8 bits and for floats up to 255, whose scale is known.
+        The arrays in 0-255, and what was found.
 
     Raises:
         InputError: Not such a file, or damaged.
         OSError: The file is missing, or there is no permission to read it.
     """
-    arrays = _load_npz(path, need_labels)
+    arrays, unused = _load_npz(path, need_labels)
     images = {k: _check_images(path, k, x) for k, x in arrays.items() if k.startswith("x")}
     labels = {k: _check_labels(path, k, y) for k, y in arrays.items() if k.startswith("y")}
     no_images, no_labels = next(iter(images.values()))[:0], np.zeros(0, np.int64)
@@ -61,12 +80,18 @@ def read_scaled_npz(
     if not len(x_train) + len(x_test):
         raise InputError(f"{path} must hold at least one image. Received: 0 images")
     white = _find_white(path, x_train, x_test, max_value)
-    scaled = _to_255(x_train, white), y_train, _to_255(x_test, white), y_test
-    return scaled, white if white > 255 or white == max_value else None
+    filled = [x for x in (x_train, x_test) if len(x)]
+    return ScaledArrays(
+        (_to_255(x_train, white), y_train, _to_255(x_test, white), y_test),
+        white if white > 255 or white == max_value else None,
+        (min(x.min() for x in filled).item(), max(x.max() for x in filled).item()),
+        x_train.dtype,
+        unused,
+    )
 
 
-def _load_npz(path: StrPath, need_labels: bool) -> dict[str, np.ndarray]:
-    """Loads those of the four arrays that the file has, in the order of `NPZ_KEYS`."""
+def _load_npz(path: StrPath, need_labels: bool) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Those of the four arrays that the file has, in the order of `NPZ_KEYS`; names of others."""
     wanted = ", ".join(NPZ_KEYS) if need_labels else "x_train or x_test (images to score)"
     expected = f"{path} must be an .npz file with the arrays {wanted}"
     # Opened here, because np.load leaves a damaged file open, and because a file that may not be
@@ -83,7 +108,8 @@ def _load_npz(path: StrPath, need_labels: bool) -> dict[str, np.ndarray]:
                 missing = [key for key in NPZ_KEYS if key not in found]
                 has_images = not {"x_train", "x_test"} <= {*missing}
                 if not missing or (not need_labels and has_images):
-                    return {key: archive[key] for key in NPZ_KEYS if key in found}
+                    arrays = {key: archive[key] for key in NPZ_KEYS if key in found}
+                    return arrays, tuple(key for key in found if key not in arrays)
         except Exception as error:  # a damaged zip file raises many types: zlib.error, KeyError...
             raise InputError(f"{expected}. Write it again. Received: {error}") from error
     raise InputError(f"{expected}. Received: {found}, so {missing} is missing")

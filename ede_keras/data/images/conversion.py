@@ -13,6 +13,7 @@ from ede_keras.data.images.inspection import (
     ignore_pillow_warnings,
     inspect_image,
 )
+from ede_keras.errors import UnreadableImage
 from ede_keras.utils.files import StrPath
 
 # The operation that turns an image upright, by EXIF orientation.
@@ -27,7 +28,7 @@ _TURNS = {
 }
 
 
-def convert_to_png(source: StrPath | bytes) -> bytes:
+def convert_to_png(source: StrPath | bytes, facts: ImageFacts | None = None) -> bytes:
     """Converts an image file to PNG, upright by its EXIF orientation.
 
     Palettes become colours. 16 bits stay 16 bits if the file does not say which value is white
@@ -35,20 +36,21 @@ def convert_to_png(source: StrPath | bytes) -> bytes:
 
     Args:
         source: Path of the image file, or its content.
+        facts: What `inspect_image` returns for it, if it is known already.
 
     Returns:
         The content of a PNG file.
 
     Raises:
-        ValueError: `inspect_image` finds a problem, or the file is damaged.
+        UnreadableImage: `inspect_image` finds a problem, or the file is damaged.
     """
-    facts = inspect_image(source)
+    facts = facts or inspect_image(source)
     if facts.problem:
-        raise ValueError(f"Expected an image that can be read. Received: {facts.problem}")
+        raise UnreadableImage(facts.problem)
     try:
         return _convert(source, facts)
     except Exception as error:  # Pillow raises many types of errors on damaged files
-        raise ValueError("Expected an image that can be read. Received: damaged") from error
+        raise UnreadableImage("damaged") from error
 
 
 def _convert(source: StrPath | bytes, facts: ImageFacts) -> bytes:
@@ -72,13 +74,21 @@ def _convert(source: StrPath | bytes, facts: ImageFacts) -> bytes:
     return png.getvalue()
 
 
-def make_decodable(content: bytes) -> bytes:
+def make_decodable(content: bytes, facts: ImageFacts | None = None) -> bytes:
     """The content of an image file, converted to PNG unless TensorFlow decodes it correctly.
 
+    Args:
+        content: The content of the file.
+        facts: As in `convert_to_png`.
+
+    Returns:
+        The content of a PNG or JPEG file.
+
     Raises:
-        ValueError: As in `convert_to_png`.
+        UnreadableImage: As in `convert_to_png`.
     """
-    return content if inspect_image(content).is_plain else convert_to_png(content)
+    facts = facts or inspect_image(content)
+    return content if facts.is_plain else convert_to_png(content, facts)
 
 
 def convert_in_graph(path: tf.Tensor) -> tf.Tensor:

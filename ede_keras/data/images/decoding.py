@@ -5,6 +5,7 @@ therefore has the same pixels everywhere, and the same score.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -65,16 +66,63 @@ def decode_to_size(
     Raises:
         tf.errors.InvalidArgumentError: `encoded` is not such an image.
     """
+    image, _ = _decode_and_resize(encoded, size, max_value, lambda pixels: ())
+    return _take_channels(image, channels)
 
-    def resize(image: tf.Tensor) -> tf.Tensor:
+
+def decode_measured(
+    encoded: tf.Tensor,
+    size: tf.Tensor | tuple[int, int],
+    channels: int,
+    max_value: int = MAX_VALUE,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes and resizes an image as `decode_to_size` does, and measures its pixels.
+
+    Args:
+        encoded: As in `decode_to_size`.
+        size: As in `decode_to_size`.
+        channels: As in `decode_to_size`.
+        max_value: As in `decode_image`.
+
+    Returns:
+        `(image, measured)`. `measured` is int32 `(3,)`: the lowest and the highest value as stored,
+        without alpha; and 1 if the resized image shows colours, 0 if it is grey.
+    """
+    image, stored = _decode_and_resize(encoded, size, max_value, find_range)
+    colours = _take_channels(image, 3)
+    has_colours = tf.reduce_any(colours != colours[..., :1])
+    measured = tf.concat([stored, [tf.cast(has_colours, "int32")]], 0)
+    return _take_channels(image, channels), measured
+
+
+def find_range(pixels: tf.Tensor) -> tf.Tensor:
+    """The lowest and the highest value of `(height, width, 1 to 4)` pixels, without alpha."""
+    n = tf.shape(pixels)[-1]
+    colours = pixels[..., : n - 1 + n % 2]  # alpha is the last one of 2 or 4 channels
+    return tf.cast(tf.stack([tf.reduce_min(colours), tf.reduce_max(colours)]), "int32")
+
+
+def _decode_and_resize(
+    encoded: tf.Tensor,
+    size: tf.Tensor | tuple[int, int],
+    max_value: int,
+    measure: Callable[[tf.Tensor], Any],
+) -> tuple[tf.Tensor, Any]:
+    """`(image, measured)`: float32 pixels in 0-255, and `measure` of the pixels as stored."""
+
+    def resize(image: tf.Tensor) -> tuple[tf.Tensor, Any]:
         # Resized first, because a large image takes four times the memory as floats.
-        return tf.image.resize(image, size, antialias=True)
+        return tf.image.resize(image, size, antialias=True), measure(image)
 
-    def resize_deep() -> tf.Tensor:
-        image = resize(_with_size_checked(tf.io.decode_png, encoded, dtype=tf.uint16))
-        return tf.minimum(image * (255 / max_value), 255.0)
+    def resize_deep() -> tuple[tf.Tensor, Any]:
+        image, measured = resize(_with_size_checked(tf.io.decode_png, encoded, dtype=tf.uint16))
+        return tf.minimum(image * (255 / max_value), 255.0), measured
 
-    image = tf.cond(_is_deep(encoded), resize_deep, lambda: resize(decode_pixels(encoded)))
+    return tf.cond(_is_deep(encoded), resize_deep, lambda: resize(decode_pixels(encoded)))
+
+
+def _take_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """Resized pixels as whole numbers with 1 or 3 channels."""
     # Grey images have 1 channel, or 2 with alpha. The number is known only when the graph runs.
     is_grey = tf.shape(image)[-1] < 3
     image = tf.gather(image, tf.where(is_grey, [0, 0, 0], [0, 1, 2]), axis=-1)

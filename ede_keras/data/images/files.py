@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ import tensorflow as tf
 from ede_keras.data.images import decoding
 from ede_keras.data.images.conversion import convert_in_graph, make_decodable
 from ede_keras.data.images.inspection import ImageFacts, inspect_image
-from ede_keras.errors import InputError
+from ede_keras.errors import UnreadableImage
 from ede_keras.utils import pipeline, scratch
 from ede_keras.utils.files import StrPath
 
@@ -46,6 +47,29 @@ def load_images(
         `scratch.store`), in the order of `paths`. `unread` is a bool array `(n,)`, true for files
         that have a problem or cannot be decoded; `images` does not include them.
     """
+    return load_measured(paths, image_shape, verbose, max_value, facts)[:2]
+
+
+def load_measured(
+    paths: Sequence[StrPath],
+    image_shape: Sequence[int],
+    verbose: int = 0,
+    max_value: int = decoding.MAX_VALUE,
+    facts: Sequence[ImageFacts] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes image files as `load_images` does, and measures their pixels.
+
+    Args:
+        paths: As in `load_images`.
+        image_shape: As in `load_images`.
+        verbose: As in `load_images`.
+        max_value: As in `load_images`.
+        facts: As in `load_images`.
+
+    Returns:
+        `(images, unread, measured)`. `measured` is an int array `(m, 3)`, see
+        `decoding.decode_measured`.
+    """
     *size, channels = image_shape
     facts = [inspect_image(path) for path in paths] if facts is None else facts
     unread = np.array([bool(fact.problem) for fact in facts], bool)
@@ -53,28 +77,33 @@ def load_images(
     decoded = _map_files(
         [paths[i] for i in readable],
         [facts[i] for i in readable],
-        lambda content: decoding.decode_to_size(content, tuple(size), channels, max_value),
+        lambda content: decoding.decode_measured(content, tuple(size), channels, max_value),
     )
     progress = keras.utils.Progbar(len(paths), verbose=verbose, unit_name="image")
     progress.add(int(unread.sum()))
 
+    measured: list[np.ndarray] = []
+
     def generate_images() -> Iterator[np.ndarray]:
-        for i, image in zip(readable, decoded, strict=True):
-            unread[i] = image is None
-            if image is not None:
+        for i, found in zip(readable, decoded, strict=True):
+            unread[i] = found is None
+            if found is not None:
+                image, of_image = found
+                measured.append(of_image)
                 yield image
             progress.add(1)
 
-    return scratch.store(generate_images(), image_shape, np.uint8), unread
+    images = scratch.store(generate_images(), image_shape, np.uint8)
+    return images, unread, np.array(measured, np.int64).reshape(-1, 3)
 
 
 def find_highest(paths: Sequence[StrPath], facts: Sequence[ImageFacts]) -> int:
-    """The highest pixel in the files that have 16 bits; 0 if none has."""
+    """The highest pixel in the files that have 16 bits, without alpha; 0 if none has."""
     deep = [i for i, fact in enumerate(facts) if fact.bits == 16 and not fact.problem]
     found = _map_files(
         [paths[i] for i in deep],
         [facts[i] for i in deep],
-        lambda content: tf.reduce_max(tf.io.decode_png(content, dtype=tf.uint16)),
+        lambda content: decoding.find_range(tf.io.decode_png(content, dtype=tf.uint16))[1],
     )
     return max((int(value) for value in found if value is not None), default=0)
 
@@ -115,12 +144,14 @@ def decode_content(
         float32 array of shape `image_shape`, whole numbers in 0-255.
 
     Raises:
-        ValueError: The file has a problem, see `inspection.inspect_image`.
-        tf.errors.OpError: Not a complete image file.
+        UnreadableImage: The file has a problem, see `inspection.inspect_image`, or is damaged.
     """
     *size, channels = image_shape
     content = make_decodable(content)
-    image = _decode_to_size(tf.constant(content), tf.constant(size), channels, max_value)
+    try:
+        image = _decode_to_size(tf.constant(content), tf.constant(size), channels, max_value)
+    except tf.errors.OpError as error:
+        raise UnreadableImage("damaged") from error
     return image.numpy()
 
 
@@ -134,24 +165,24 @@ def read_checked(path: StrPath) -> bytes:
         The content, as `conversion.make_decodable` returns it.
 
     Raises:
-        InputError: The file cannot be read; the message is the reason, in a few words.
+        UnreadableImage: The file cannot be read.
     """
-    fact = inspect_image(path)
-    if fact.problem:
-        raise InputError(fact.problem)
+    facts = inspect_image(path)
+    if facts.problem:
+        raise UnreadableImage(facts.problem)
+    content = make_decodable(Path(path).read_bytes(), facts)
     try:
-        content = make_decodable(Path(path).read_bytes())
         decoding.decode_pixels(tf.constant(content))
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise InputError("damaged") from error
+    except tf.errors.OpError as error:
+        raise UnreadableImage("damaged") from error
     return content
 
 
 def _map_files(
     paths: Sequence[StrPath],
     facts: Sequence[ImageFacts],
-    function: Callable[[tf.Tensor], tf.Tensor],
-) -> Iterator[np.ndarray | None]:
+    function: Callable[[tf.Tensor], Any],
+) -> Iterator[Any]:
     """Yields function(content) for each file, or None if it is damaged."""
     if not len(paths):  # TensorFlow cannot infer the type of an empty list
         return

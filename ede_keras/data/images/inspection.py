@@ -12,6 +12,7 @@ from typing import IO
 
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from ede_keras.data.images import tiff
 from ede_keras.data.images.decoding import MAX_PIXELS
 from ede_keras.utils.files import StrPath
 
@@ -36,12 +37,10 @@ SUFFIXES = (
     *(".avif", ".heic", ".heif", ".hif"),
 )
 NO_IMAGE = "not an image"  # how such reasons begin
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # EXIF 2.3, Section 4.6.4
 _PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-_TIFF_SAMPLE_FORMAT, _TIFF_BITS = 339, 258
-_SIGNED, _FLOAT = 2, 3
 
 # A sum over all chunks of text in a PNG; Pillow refuses more, although the picture is whole.
 PngImagePlugin.MAX_TEXT_MEMORY = 2**28
@@ -80,8 +79,9 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
         source: Path of the file, or its content.
 
     Returns:
-        The facts. `problem` says if it is not an image, is damaged, is too large, or has pixels
-        that are not supported: floating point, 32 bits, signed, 16 bits per colour in a TIFF.
+        The facts. `problem` says if it is not an image, is damaged, is too large, is camera raw, or
+        has pixels that are not supported: floating point, 32 bits, signed, 16 bits per colour in a
+        TIFF.
     """
     name = "" if isinstance(source, bytes) else os.fspath(source)
     try:
@@ -89,14 +89,23 @@ def inspect_image(source: StrPath | bytes) -> ImageFacts:
             head = file.read(16)
             if not head:
                 return ImageFacts("empty file")
+            tags = {}
+            if tiff.begins_as_tiff(head):
+                with ignore_pillow_warnings():
+                    tags = tiff.read_tags(file)
+                if problem := tiff.find_problem(tags, head, name):
+                    return ImageFacts(problem, "TIFF")
             file.seek(0)
             try:
                 with ignore_pillow_warnings(), Image.open(file, formats=FORMATS) as image:
                     return _describe(image, file)
             except UnidentifiedImageError:
-                return ImageFacts(_name_unidentified(head, name))
+                whole = tiff.is_whole(tags)
+                return ImageFacts(tiff.NOT_SUPPORTED if whole else _name_unidentified(head, name))
     except FileNotFoundError:
         return ImageFacts("no such file")
+    except IsADirectoryError:
+        return ImageFacts("a folder")
     except PermissionError:
         return ImageFacts("no permission to read it")
     except Image.DecompressionBombError:
@@ -141,6 +150,8 @@ def _begins_as_image(head: bytes) -> bool:
         return head[8:12] == b"WEBP"
     if head.startswith(b"BM"):
         return head[6:10] == bytes(4)
+    if tiff.begins_as_tiff(head):
+        return True
     return head.startswith(_MAGIC) or (head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS)
 
 
@@ -170,7 +181,7 @@ def _describe(image: ImageFile.ImageFile, file: IO[bytes]) -> ImageFacts:
         orientation=orientation,
         n_frames=1 if format_name == "MPO" else getattr(image, "n_frames", 1),
         has_alpha=image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
-        is_plain=plain and upright,
+        is_plain=plain and upright and not problem,
     )
 
 
@@ -180,17 +191,7 @@ def _read_bits(image: ImageFile.ImageFile, file: IO[bytes]) -> tuple[int, str]:
         file.seek(24)
         return (16 if file.read(1) == b"\x10" else 8), ""
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        kind, bits = (
-            max(value) if isinstance(value, tuple) else value
-            for value in (tags.get(_TIFF_SAMPLE_FORMAT, 1), tags.get(_TIFF_BITS, 1))
-        )
-        if kind == _FLOAT:
-            return bits, "floating-point pixels"
-        if kind == _SIGNED:
-            return bits, "signed pixels"
-        if bits > 16:
-            return bits, f"{bits}-bit pixels"
+        bits = tiff.count_bits(image.tag_v2)  # type: ignore[attr-defined]
         if bits > 8 and not image.mode.startswith("I"):
             return bits, f"a TIFF of {bits} bits per colour"
         return (16 if bits > 8 else 8), ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ede_keras.data.images.inspection import NO_IMAGE, is_image_name, looks_like_image
+from ede_keras.data.images.tiff import CAMERA_RAW, RAW_SUFFIXES
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
@@ -113,6 +114,8 @@ def _find_reason(path: str) -> str:
     if is_image_name(path) or looks_like_image(path):
         return ""
     suffix = Path(path).suffix.lower()
+    if suffix in RAW_SUFFIXES:
+        return CAMERA_RAW
     return f"{NO_IMAGE} of a supported format ({suffix})" if suffix else NO_IMAGE
 
 
