@@ -160,13 +160,15 @@ def has_paths(ids):
 
 def find_problems(files):
     """Why image files cannot be read, by their position."""
-    problems = {}
-    for i, file in enumerate(files):
-        try:
-            read_checked(file)
-        except UnreadableImage as error:
-            problems[i] = str(error)
-    return problems
+    return {i: reason for i, file in enumerate(files) if (reason := _try_to_read(file)[1])}
+
+
+def _try_to_read(file):
+    """`(content, "")` of an image file; or `(None, reason)` if it cannot be read."""
+    try:
+        return read_checked(file), ""
+    except UnreadableImage as error:
+        return None, str(error)
 
 
 def score_by_server(client, files):
@@ -188,10 +190,11 @@ def score_by_server(client, files):
     for begin in range(0, len(files), client.batch_size):
         contents = {}
         for i, file in enumerate(files[begin : begin + client.batch_size], begin):
-            try:
-                contents[i] = read_checked(file)
-            except UnreadableImage as error:
-                problems[i] = str(error)
+            content, reason = _try_to_read(file)
+            if content is None:
+                problems[i] = reason
+            else:
+                contents[i] = content
             progress.add(1)
         if not contents:
             continue

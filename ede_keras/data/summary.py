@@ -90,11 +90,10 @@ class LoadingSummary:
 def describe_left_out(left_out: Mapping[str, str]) -> list[str]:
     """A line for each reason: the number of files, the reason and the first names."""
     lines = []
-    reasons = Counter(left_out.values())
-    for line, (reason, n) in zip(count_reasons(reasons), reasons.most_common(), strict=True):
+    for reason, n in Counter(left_out.values()).most_common():
         names = [file for file, why in left_out.items() if why == reason][:_SHOWN]
         more = ", ..." if n > len(names) else ""
-        lines.append(f"{line}: {', '.join(names)}{more}")
+        lines.append(f"{_count(n, 'file')}, {reason}: {', '.join(names)}{more}")
     return lines
 
 
@@ -105,10 +104,11 @@ def count_reasons(reasons: Mapping[str, int], unit: str = "file") -> list[str]:
         reasons: Reason to number of files.
         unit: What is counted.
     """
-    return [
-        f"{n} {unit if n == 1 else f'{unit}s'}, {reason}"
-        for reason, n in Counter(reasons).most_common()
-    ]
+    return [f"{_count(n, unit)}, {reason}" for reason, n in Counter(reasons).most_common()]
+
+
+def _count(n: int, unit: str) -> str:
+    return f"{n} {unit}" if n == 1 else f"{n} {unit}s"
 
 
 def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[str]]:

@@ -6,9 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -157,37 +154,6 @@ def test_retries_on_a_busy_server(folder, pixels, kind):
     with serve(folder, busy=3) as addresses:
         client = ScoringClient(addresses[kind], "parts")
         assert len(client.score(pixels)["score"]) == 21
-
-
-@pytest.mark.parametrize("scheme", ["", "http://"])
-def test_no_server(scheme, pixels):
-    began = time.monotonic()
-    with pytest.raises(
-        ConnectionError, match="No answer from .* within 0.5 s. Check that the server is running"
-    ):
-        ScoringClient(scheme + "localhost:9", "parts", timeout=0.5).score(pixels)
-    assert time.monotonic() - began < 10
-
-
-def test_timeout(pixels):
-    """The server accepts the request and does not answer."""
-
-    class Silent(BaseHTTPRequestHandler):
-        def do_POST(self):
-            time.sleep(2)
-
-    with HTTPServer(("localhost", 0), Silent) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        client = ScoringClient(f"http://localhost:{server.server_port}", "parts", timeout=0.2)
-        with pytest.raises(TimeoutError, match="did not answer in time"):
-            client.score(pixels)
-        server.shutdown()
-
-
-@pytest.mark.parametrize("argument", [{"batch_size": 0}, {"timeout": 0}])
-def test_invalid_arguments(argument):
-    with pytest.raises(InputError, match="must be positive. Received: "):
-        ScoringClient("localhost:1", **argument)
 
 
 def test_evaluate_with_a_server(run_command, addresses, files, model, tmp_path):
