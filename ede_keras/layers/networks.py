@@ -16,12 +16,13 @@ LEAKY_SLOPE = 0.2
 BATCH_NORM_MOMENTUM = 0.9
 
 
-def check_sizes(image_size: int, channels: int) -> None:
-    """Raises an `InputError` for images that the networks of Figure 3 cannot take."""
-    if image_size < 16 or image_size % 8:
+def check_sizes(image_size: int, channels: int, halvings: int = 3) -> None:
+    """Raises an `InputError` for images that networks of so many halvings cannot take."""
+    factor = 2**halvings
+    if image_size < 2 * factor or image_size % factor:
         raise InputError(
-            "`image_size` must be a multiple of 8 and at least 16, because each network halves or "
-            f"doubles it three times. Received: image_size={image_size}"
+            f"`image_size` must be a multiple of {factor} and at least {2 * factor}, because each "
+            f"network halves or doubles it {halvings} times. Received: image_size={image_size}"
         )
     if channels not in (1, 3):
         raise InputError(
@@ -131,15 +132,19 @@ def build_preprocessor(image_shape: Sequence[int], image_size: int) -> keras.Mod
         A `keras.Model` from `(n, *image_shape)` in 0 to 255 to
         `(n, image_size, image_size, channels)` in [-1, 1], float32.
     """
-    height, width, _ = image_shape
     images = keras.Input(image_shape, name="images")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+    return keras.Model(images, fit_size(x, image_size), name="preprocessor")
+
+
+def fit_size(images: Any, image_size: int) -> Any:
+    """Resizes `(n, h, w, c)` images to `(n, image_size, image_size, c)`."""
     # Bilinear resizing reads only four pixels for each new one and would skip most of a large
     # image. Antialiased resizing does not compile under XLA, but an average over pixels does.
-    pool = (max(height // image_size, 1), max(width // image_size, 1))
+    pool = tuple(max(side // image_size, 1) for side in images.shape[1:3])
     if pool != (1, 1):
-        x = keras.layers.AveragePooling2D(pool)(x)
-    return keras.Model(images, resize(x, (image_size, image_size)), name="preprocessor")
+        images = keras.layers.AveragePooling2D(pool)(images)
+    return resize(images, (image_size, image_size))
 
 
 def resize(images: Any, size: Sequence[int]) -> Any:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from ede_keras.backbones.backbone import Backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.geometric_pretext import TRANSFORMATIONS, check_transformations
 from ede_keras.layers.networks import check_sizes
@@ -18,6 +19,8 @@ from ede_keras.models.losses import NORMS
 from ede_keras.models.schedules import SCHEDULES
 from ede_keras.utils.arguments import Arguments, Range, argument
 
+# Sizes at which a backbone sees images: of up to 64 pixels, and larger ones.
+LARGEST_SMALL, SMALL_IMAGE, LARGE_IMAGE = 64, 128, 224
 UPDATES = ("joint", "alternate")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
@@ -53,6 +56,21 @@ def constructor_signature(constructor: Callable) -> inspect.Signature:
     return signature.replace(parameters=[image_shape, *fields, *others])
 
 
+def _with_backbone(image_shape, given):
+    """The arguments given, with the defaults that a backbone changes."""
+    pretext = given.get("pretext")
+    if isinstance(pretext, str) and pretext != "none" or getattr(pretext, "term_weights", None):
+        raise InputError(
+            "`backbone` has terms of the score of its own: use pretext='none', or a pretext "
+            f"without terms. Received: pretext={pretext!r}"
+        )
+    if given.get("mirror"):
+        raise InputError("`mirror` has no effect with `backbone`: leave it out.")
+    size = SMALL_IMAGE if max(image_shape[:2]) <= LARGEST_SMALL else LARGE_IMAGE
+    defaults = {"image_size": size, "pretext": "none", "mirror": False, "base_width": 32}
+    return {**defaults, **{name: value for name, value in given.items() if value is not None}}
+
+
 _SHARE = Range(least=0, most=1)
 _COUNT = Range(least=1)
 _WEIGHT = Range(least=0)
@@ -72,9 +90,11 @@ class EDEArguments(Arguments):
         Raises:
             InputError: An argument is unknown, out of range, or does not suit the images.
         """
+        if given.get("backbone") is not None:
+            given = _with_backbone(image_shape, given)
         arguments = super().resolve(image_shape, **given)
         assert arguments.image_size is not None  # the default by shape
-        check_sizes(arguments.image_size, image_shape[-1])
+        check_sizes(arguments.image_size, image_shape[-1], 5 if arguments.backbone else 3)
         if isinstance(arguments.pretext, str) and arguments.pretext != "none":
             check_transformations(arguments.pretext, image_shape[-1])
         return arguments
@@ -85,16 +105,25 @@ class EDEArguments(Arguments):
         if self.schedule != "floored_inverse_epoch":
             unused["phase_floor"] = f"schedule {self.schedule}"
         if self.pretext == "none":
-            beside = ("pretext_weight", "pretext_views", "memory_size")
+            beside = ["pretext_weight", "pretext_views"]
             unused |= dict.fromkeys(beside, "pretext none")
+            if not self.backbone:
+                unused["memory_size"] = "pretext none"
         elif not isinstance(self.pretext, str):
             unused["pretext_views"] = "a pretext of your own"
         return unused
 
+    backbone: str | Backbone | None = argument(  # noqa: RUF009  a field, as the others
+        None,
+        "A frozen network whose features of an image take the image's place in the EDEs: "
+        "efficientnet_lite0, the path of a .keras or .pth file, keras.applications.NAME or "
+        "keras_cv.PRESET. In a script it can also be an instance of Backbone.",
+    )
     latent_dim: int = argument(64, "Length of the latent vectors.", within=_COUNT)
     image_size: int | None = argument(
         None,
-        "Height and width of the networks' input, a multiple of 8; images are resized to it.",
+        "Height and width of the networks' input, a multiple of 8, with a backbone of 32; images "
+        "are resized to it.",
         within=Range(least=16),
         by_shape=lambda shape: 16 if max(shape[:2]) <= 16 else 32,
         default_text="16 for images of up to 16 pixels, 32 for larger ones",

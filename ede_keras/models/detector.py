@@ -9,6 +9,7 @@ import numpy as np
 
 from ede_keras.errors import InputError
 from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
+from ede_keras.layers.feature_memory import FeatureMemory
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
@@ -35,6 +36,7 @@ class AnomalyDetector(GuardedModel):
     omega1: float
     memory_size: int
     pretext: Pretext | None = None
+    memory: FeatureMemory | None = None
     _warned = False  # that there is no threshold yet
 
     def __init__(self, graph: DetectorGraph, name: str | None = None):
@@ -78,7 +80,7 @@ class AnomalyDetector(GuardedModel):
             `(n,)`, 1 where the score is above `threshold`; `anomaly_map`, float32 `(n, height,
             width)`, the mean absolute residual of every pixel, in the units of [-1, 1].
         """
-        check_images(x, self.image_shape)
+        self.check_input(x)
         if np.isposinf(self.threshold) and not self._warned:
             self._warned = True
             warnings.warn(
@@ -89,6 +91,15 @@ class AnomalyDetector(GuardedModel):
         batch_size = batch_size or self.scale_batch_size(32)
         x = pipeline.stream(x, batch_size)
         return super().predict(x, batch_size, *args, **kwargs)
+
+    def check_input(self, images: Any) -> None:
+        """Raises an `InputError` for images that the model cannot take; see `check_images`."""
+        check_images(images, self.image_shape)
+
+    def extract_features(self, images: Any, verbose: int = 0) -> Any:
+        """What the networks are trained on: the images themselves, or a backbone's features."""
+        del verbose
+        return images
 
     def make_predict_function(self, force: bool = False) -> Any:
         """Keras' prediction function, traced once for batches of any size."""
@@ -136,13 +147,11 @@ class AnomalyDetector(GuardedModel):
         self, images: Any, batch_size: int = 256, verbose: int = 0
     ) -> tuple[dict, np.ndarray]:
         """`compute_terms` and, from the same pass, the anomaly maps, float32 `(n, h, w)`."""
-        check_images(images, self.image_shape)
         outputs = {"terms": self.graph.terms, "maps": self.graph.anomaly_map}
         found = self._predict_inner("terms_and_maps", outputs, images, batch_size, verbose)
         return {name: found["terms"][name] for name in self.graph.terms}, found["maps"]
 
     def _terms_and_latents(self, images, batch_size=256, verbose=0):
-        check_images(images, self.image_shape)
         outputs = {"terms": self.graph.terms, "latents": self.graph.latents}
         found = self._predict_inner("terms", outputs, images, batch_size, verbose)
         terms = {name: found["terms"][name] for name in self.graph.terms}  # Keras sorts them
@@ -159,8 +168,12 @@ class AnomalyDetector(GuardedModel):
 
     def _predict_inner(self, part, outputs, images, batch_size, verbose=0):
         """The values of some of the graph's tensors for every image; `part` names the choice."""
+        self.check_input(images)
+        inputs = self.graph.images
+        if getattr(images, "ndim", 4) == 2:
+            part, inputs = f"{part} of features", self.graph.features
         if part not in self._predictors:
-            model = keras.Model(inputs=self.inputs, outputs=outputs)
+            model = keras.Model(inputs=inputs, outputs=outputs)
             model.compile(jit_compile=self.jit_compile)
             model.make_predict_function()
             trace_once(model)
@@ -221,21 +234,32 @@ class AnomalyDetector(GuardedModel):
         Returns:
             The terms of the score of every held-out image, as in `compute_terms`.
         """
+        train_normals = self.extract_features(train_normals, verbose)
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
-        if self.graph.codes:
+        held_out = self.extract_features(held_out, verbose)
+        if self.memory:
+            self.adapt_memory(train_normals)
+        elif self.graph.codes:
             self._adapt_pretext(train_normals, verbose)
         terms, latents = self._terms_and_latents(held_out, verbose=verbose)
-        if self.pretext and self.pretext.term_weights:
+        if self.memory:
+            self.anomaly_score.adapt(terms, {})
+            self.place_map.adapt(self._predict_inner("maps", self.graph.maps, held_out, 256))
+        elif self.pretext and self.pretext.term_weights:
             self.anomaly_score.adapt(terms, self.pretext.reliability(terms))
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))
         return terms
 
+    def adapt_memory(self, train_normals: Any) -> None:
+        """Fills `memory`, if there is one, with normal images or their features."""
+        raise NotImplementedError(f"{type(self).__name__} must define adapt_memory.")
+
     def _set_aside(self, train_normals):
         """`(four fifths, one fifth)` of the images, always split the same way."""
-        check_images(train_normals, self.image_shape)
+        self.check_input(train_normals)
         if not hasattr(train_normals, "__array__"):
             raise InputError(
                 "`train_normals` must be an array, so that a part of it can be held out: pass an "
@@ -249,7 +273,6 @@ class AnomalyDetector(GuardedModel):
 
     def _adapt_pretext(self, train_normals, verbose):
         """Gives the pretext the codes of at most `memory_size` normal images."""
-        check_images(train_normals, self.image_shape)
         if hasattr(train_normals, "__array__"):
             train_normals = np.asarray(train_normals)
             order = np.random.default_rng(0).permutation(len(train_normals))
@@ -269,7 +292,6 @@ class AnomalyDetector(GuardedModel):
 
     def encode(self, images: Any, batch_size: int = 256) -> np.ndarray:
         """The latent vectors z = E1(x), float32 `(n, latent_dim)`; images as in `predict`."""
-        check_images(images, self.image_shape)
         return self._predict_inner("latents", self.graph.latents, images, batch_size)
 
     def reconstruct(self, images: Any, batch_size: int = 256) -> np.ndarray:
@@ -282,7 +304,11 @@ class AnomalyDetector(GuardedModel):
         Returns:
             float32 `(n, *image_shape)`, 0 to 255.
         """
-        check_images(images, self.image_shape)
+        if self.graph.reconstruction is None:
+            raise InputError(
+                "Images cannot be reconstructed from a backbone's features: use `anomaly_map` of "
+                "`predict`, or train a model without `backbone`."
+            )
         found = self._predict_inner("reconstruction", self.graph.reconstruction, images, batch_size)
         return (found + 1) * 127.5
 

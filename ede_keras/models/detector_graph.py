@@ -12,9 +12,12 @@ class DetectorGraph:
         images: The input, `(n, height, width, channels)`, 0 to 255.
         terms: The terms of the score, `(n,)` by name.
         latents: z = E1(x), `(n, ...)`.
-        reconstruction: The images that the anomaly map compares with, in [-1, 1], at full size.
+        reconstruction: The images that the anomaly map compares with, in [-1, 1], at full size;
+            None if a backbone's features are reconstructed instead.
         anomaly_map: `(n, height, width)`.
         codes: What `Pretext.adapt` learns from, tensors `(n, ...)` by name.
+        features: A backbone's features of the images, `(n, length)`; None without a backbone.
+        maps: What `PlaceMap` makes the anomaly map from, `(n, h, w)` by name.
     """
 
     images: Any
@@ -23,3 +26,5 @@ class DetectorGraph:
     reconstruction: Any
     anomaly_map: Any
     codes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    features: Any = None
+    maps: dict[str, Any] = dataclasses.field(default_factory=dict)

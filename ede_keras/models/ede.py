@@ -12,14 +12,23 @@ from ede_keras.models import losses
 from ede_keras.models.arguments import EDEArguments, check_shape, constructor_signature
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
-from ede_keras.models.parts import NETWORKS, Network, check_own_networks, make_network, make_pretext
+from ede_keras.models.feature_input import FeatureInput
+from ede_keras.models.parts import (
+    NETWORKS,
+    Network,
+    check_own_networks,
+    make_backbone,
+    make_network,
+    make_pretext,
+)
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
+from ede_keras.models.spaces import make_space
 from ede_keras.models.trainer import TwoPhaseTrainer
 from ede_keras.utils.validation import check_keras_settings
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class EDE(TwoPhaseTrainer, AnomalyDetector):
+class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     """The shared-autoencoder anomaly detector, trained on normal images alone.
 
     Encoders E1 and E2 and decoders D1 and D2 form EDE1 = E1→D1→E2 and EDE2 = E1→D2→E2. Phase 1
@@ -87,16 +96,17 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         self.omega2 = 1 - self.omega1
 
         # === Layers ===
-        self.preprocessor = networks.build_preprocessor(self.image_shape, self.image_size)
+        self.backbone = make_backbone(self.arguments)
+        self.space = make_space(self.image_shape, self.arguments, self.backbone)
+        self.memory, self.place_map = self.space.memory, self.space.place_map
         own: dict[str, Any] = {"encoder1": encoder1, "encoder2": encoder2}
         own |= {"decoder1": decoder1, "decoder2": decoder2}
         check_own_networks(own, self.network_names)
         self._own_networks = [network for network, given in own.items() if given is not None]
-        sizes = (self.image_size, self.image_shape[-1], self.latent_dim, self.base_width)
-        self.encoder1 = self._make("encoder1", encoder1, sizes)
-        self.encoder2 = self._make("encoder2", encoder2, sizes)
-        self.decoder1 = self._make("decoder1", decoder1, sizes)
-        self.decoder2 = self._make("decoder2", decoder2, sizes)
+        self.encoder1 = self._make("encoder1", encoder1)
+        self.encoder2 = self._make("encoder2", encoder2)
+        self.decoder1 = self._make("decoder1", decoder1)
+        self.decoder2 = self._make("decoder2", decoder2)
         self.pretext = make_pretext(self.arguments, self.image_shape[-1])
         if self.pretext and self.pretext.uses_features:
             outputs = [self.encoder1.output, networks.find_features(self.encoder1)]
@@ -106,28 +116,31 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
 
         # === Functional model: Algorithm 2 ===
         images = keras.Input(self.image_shape, name="images")
-        x = self.preprocessor(images)
+        x, features = self.space.see(images)
         z = self.encoder1(x, training=False)
         terms, reconstruction = self.score_terms(x, z)
         codes: dict[str, Any] = {}
-        if self.pretext and self.pretext.term_weights:
+        if self.memory:
+            terms = {**terms, **self.memory(x)[0]}
+        elif self.pretext and self.pretext.term_weights:
             pretext_terms, codes = self.pretext_terms(x)
             terms = {**terms, **pretext_terms}
-        residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
-        size = self.image_shape[:2]
+        anomaly_map, reconstruction, maps = self.space.draw(x, reconstruction)
         graph = DetectorGraph(
             images=images,
             terms=terms,
             latents=z,
-            reconstruction=networks.resize(reconstruction, size),
-            anomaly_map=ops.squeeze(networks.resize(residual, size), axis=-1),
+            reconstruction=reconstruction,
+            anomaly_map=anomaly_map,
             codes=codes,
+            features=features,
+            maps=maps,
         )
         super().__init__(graph, name=name)
         self.epoch = self.add_weight(
             shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
         )
-        self.fix("omega2", "preprocessor", "arguments", "epoch", "has_phase2", "network_names")
+        self.fix("omega2", "space", "arguments", "epoch", "has_phase2", "network_names")
         self.fix(*EDEArguments.names(), *NETWORKS)
 
     @classmethod
@@ -153,9 +166,13 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         model.compile(keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1))
         return model
 
-    def _make(self, network, own, sizes):
+    def _make(self, network, own):
         """One of the four networks; None if the variant does not have it."""
-        return make_network(network, own, *sizes) if network in self.network_names else None
+        return make_network(network, own, self.space) if network in self.network_names else None
+
+    def prepare(self, images: Any) -> Any:
+        """x of raw images, `(n, *image_shape)`, 0 to 255, or of a backbone's features of them."""
+        return self.space.prepare(images)
 
     @property
     def encoders(self) -> list[keras.Layer]:
@@ -176,16 +193,19 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     @property
     def score_weights(self) -> Mapping[str, float]:
         """The weight of each term of the score, by name."""
+        weights = self.space.share(self.equation8_weights)
+        if self.memory:
+            return {**weights, **self.memory.term_weights}
         if not self.pretext or not self.pretext.term_weights:
-            return self.equation8_weights
+            return weights
         factor = self.pretext.equation8_weight
-        beside = {name: factor * weight for name, weight in self.equation8_weights.items()}
+        beside = {name: factor * weight for name, weight in weights.items()}
         return {**beside, **self.pretext.term_weights}
 
     @property
     def relative_size(self) -> float:
         """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
-        return max(self.image_size / 32, 1) ** 2
+        return self.space.relative_size
 
     def ede_networks(self, i: int) -> list[keras.Layer]:
         """The networks of EDE i + 1, its decoder last. A pretext's own layers belong to EDE1."""
@@ -268,7 +288,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         x2, z2 = self.regenerate(z, self.decoder2, training)
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
         if self.score == "image":
-            first = {"x_x2p": losses.distance(x, x2p, self.norm)}
+            first = self.space.compare("x_x2p", x, x2p, self.norm)
         else:
             first = {"z_z2": losses.distance(z, z2, self.norm)}
         return {**first, "z_z2p": losses.distance(z, z2p, self.norm)}, x2
@@ -283,6 +303,8 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
         config = self.arguments.to_dict()
         if isinstance(config["pretext"], Pretext):
             config["pretext"] = keras.saving.serialize_keras_object(config["pretext"])
+        if self.backbone:  # as its layers, so that neither its file nor keras-cv is needed again
+            config["backbone"] = keras.saving.serialize_keras_object(self.backbone)
         for network in self._own_networks:
             config[network] = keras.saving.serialize_keras_object(getattr(self, network))
         return {"image_shape": list(self.image_shape), **config, "name": self.name}
@@ -291,7 +313,7 @@ class EDE(TwoPhaseTrainer, AnomalyDetector):
     def from_config(cls, config: dict) -> Self:
         """The model of a config, with new weights."""
         config = dict(config)
-        for key in ("pretext", *NETWORKS):
+        for key in ("pretext", "backbone", *NETWORKS):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)

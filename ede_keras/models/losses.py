@@ -25,9 +25,18 @@ def distance(a: Any, b: Any, norm: str = "l1") -> Any:
     Returns:
         float32 tensor `(n,)`, not negative.
     """
+    return _mean_difference(a, b, norm, tuple(range(1, len(a.shape))))
+
+
+def distance_by_place(a: Any, b: Any, norm: str = "l1") -> Any:
+    """d(a, b) at each place, `(n, places)`, for tensors `(n, places, channels)`."""
+    return _mean_difference(a, b, norm, -1)
+
+
+def _mean_difference(a, b, norm, axis):
     difference = ops.cast(a, "float32") - ops.cast(b, "float32")
     elements = ops.abs(difference) if norm == "l1" else ops.square(difference)
-    return ops.mean(elements, axis=tuple(range(1, len(a.shape))))
+    return ops.mean(elements, axis=axis)
 
 
 def reconstruction_loss(

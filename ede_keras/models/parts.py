@@ -5,11 +5,13 @@ from typing import TypeAlias
 
 import keras
 
+from ede_keras.backbones.backbone import Backbone
+from ede_keras.backbones.sources import load_backbone
 from ede_keras.errors import InputError
-from ede_keras.layers import networks
 from ede_keras.layers.geometric_pretext import GeometricPretext
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models.arguments import EDEArguments
+from ede_keras.models.spaces import FeatureSpace, PixelSpace
 
 # A network of the user's: a layer, or a function with the arguments of `networks.build_encoder`.
 Network: TypeAlias = keras.Layer | Callable[..., keras.Layer]
@@ -31,40 +33,29 @@ def check_own_networks(own: dict[str, object], known: Sequence[str]) -> None:
         )
 
 
-def make_network(
-    name: str,
-    own: Network | None,
-    image_size: int,
-    channels: int,
-    latent_dim: int,
-    base_width: int,
-) -> keras.Layer:
+def make_network(name: str, own: Network | None, space: PixelSpace | FeatureSpace) -> keras.Layer:
     """One of the four networks.
 
     Args:
         name: One of `NETWORKS`.
-        own: A layer to use instead of Figure 3's, or a function that builds one from the other
-            arguments, or None.
-        image_size: Height and width of the images.
-        channels: Their channels.
-        latent_dim: Length of the latent vectors.
-        base_width: Filters of Figure 3's first convolution.
+        own: A layer to use instead of Figure 3's, or a function that builds one from the arguments
+            of `networks.build_encoder`, or None.
+        space: What the model takes for its images.
 
     Raises:
         InputError: It is not a layer, or it maps to another shape.
     """
     is_encoder = name.startswith("encoder")
-    build = networks.build_encoder if is_encoder else networks.build_decoder
     if own is None:
-        return build(image_size, channels, latent_dim, base_width, name=name)
+        own = space.builders[0 if is_encoder else 1]
     if not isinstance(own, keras.Layer) and callable(own):
-        own = own(image_size, channels, latent_dim, base_width, name=name)
+        own = own(*space.network_arguments, name=name)
     if not isinstance(own, keras.Layer):
         raise InputError(
             f"`{name}` must be a Keras layer or model, or a function that builds one. "
             f"Received: {own!r}"
         )
-    image, latent = (None, image_size, image_size, channels), (None, latent_dim)
+    image, latent = (None, *space.shape), (None, *space.latent_shape)
     taken, given = (image, latent) if is_encoder else (latent, image)
     try:
         found = tuple(own(keras.KerasTensor(taken)).shape)
@@ -73,6 +64,12 @@ def make_network(
     if found != given:
         raise InputError(f"`{name}` must map {taken} to {given}. Received: output {found}")
     return own
+
+
+def make_backbone(arguments: EDEArguments) -> Backbone | None:
+    """The frozen network that the arguments name or hold; None if x is the image itself."""
+    backbone = arguments.backbone
+    return load_backbone(backbone) if isinstance(backbone, str) else backbone
 
 
 def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:

@@ -39,7 +39,6 @@ class TwoPhaseTrainer(keras.Model):
     schedule: str
     phase_floor: float
     epoch: keras.Variable
-    preprocessor: keras.Model
 
     @property
     def decoders(self) -> list[keras.Layer]:
@@ -57,6 +56,19 @@ class TwoPhaseTrainer(keras.Model):
     def phase2(self, x: Any, latents: list, training: bool) -> Any:
         """Equation (3) on a batch, a scalar, from the latents that `phase1` returned."""
         raise NotImplementedError(f"{type(self).__name__} must define phase2, or has_phase2=False.")
+
+    def prepare(self, images: Any) -> Any:
+        """x, the networks' input, of raw images."""
+        raise NotImplementedError(f"{type(self).__name__} must define prepare(images).")
+
+    def prepare_training(self, images: Any, verbose: int | str = 0) -> Any:
+        """What batches are made of: the images, or something that `prepare` takes as well."""
+        del verbose
+        return images
+
+    def check_input(self, images: Any) -> None:
+        """Raises an `InputError` for images that the model cannot take."""
+        check_images(images, self.image_shape)
 
     def augment(self, x: Any) -> Any:
         """The training batch after augmentation, in [-1, 1]."""
@@ -202,12 +214,13 @@ class TwoPhaseTrainer(keras.Model):
             InputError: The images cannot be used.
             ValueError: Sample or class weights are given.
         """
-        check_images(x, self.image_shape)
+        self.check_input(x)
         held_out = pipeline.take_images(kwargs.get("validation_data"))
-        check_images(held_out, self.image_shape)
+        self.check_input(held_out)
         if kwargs.get("sample_weight") is not None or kwargs.get("class_weight") is not None:
             raise ValueError(pipeline.NO_WEIGHTS)
         batch_size = batch_size or 32
+        x, held_out = self.prepare_training(x, verbose), self.prepare_training(held_out)
         if not kwargs.get("validation_split"):
             y = None if isinstance(x, np.ndarray) else y
             x = pipeline.stream(x, batch_size, kwargs.get("shuffle", True))
@@ -226,7 +239,8 @@ class TwoPhaseTrainer(keras.Model):
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
     ) -> Any:
         """`keras.Model.evaluate`: the losses on normal images, given as in `fit`."""
-        check_images(x, self.image_shape)
+        self.check_input(x)
+        x = self.prepare_training(x)
         y = None if isinstance(x, np.ndarray) else y
         x = pipeline.stream(x, batch_size or 32)
         return super().evaluate(x, y, batch_size, *args, **kwargs)
@@ -251,7 +265,7 @@ class TwoPhaseTrainer(keras.Model):
         return self._results()
 
     def _images(self, data):
-        return self.preprocessor(pipeline.take_images(data))
+        return self.prepare(pipeline.take_images(data))
 
     def objectives(self, x: Any, training: bool) -> Objectives:
         """The losses of a batch in [-1, 1]."""

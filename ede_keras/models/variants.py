@@ -59,7 +59,7 @@ class AutoEncoder(EDE):
     def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:
         """‖x − x1‖, and x1."""
         x1, _ = self.regenerate(z, self.decoder1, training)
-        return {"x_x1": losses.distance(x, x1, self.norm)}, x1
+        return self.space.compare("x_x1", x, x1, self.norm), x1
 
 
 VARIANTS = {

@@ -1,0 +1,1 @@
+"""Frozen networks that turn images into features, and where their weights come from."""

@@ -1,0 +1,59 @@
+"""The anomaly map of an image from what deviates at each of its places."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class PlaceMap(keras.layers.Layer):
+    """Sums maps of places, each brought to scale by held-out normal images, at the images' size.
+
+    The value at a place is Σ (t_k − m_k) / s_k: in deviations of normal places from their mean.
+    Before `adapt` m_k is 0 and s_k is 1.
+
+    Args:
+        names: Names of the maps.
+        size: `(height, width)` of the images.
+
+    Call arguments:
+        maps: float32 `(n, h, w)` by name.
+
+    Returns:
+        float32 `(n, height, width)`.
+    """
+
+    def __init__(self, names: Sequence[str], size: Sequence[int], **kwargs: Any):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.names, self.size = list(names), tuple(size)
+
+        def add(name, value):
+            shape = (len(self.names),)
+            return self.add_weight(shape, initializer=value, trainable=False, name=name)
+
+        self.center, self.scale = add("center", "zeros"), add("scale", "ones")
+        self.resizing = keras.layers.Resizing(*self.size, interpolation="bilinear")
+        self.built = True
+
+    def adapt(self, maps: Mapping[str, np.ndarray]) -> None:
+        """Sets centres and scales from the maps of held-out normal images, `(n, h, w)` by name."""
+        values = np.stack([np.asarray(maps[name], "float64").ravel() for name in self.names])
+        deviation = values.std(axis=1)
+        self.center.assign(values.mean(axis=1))
+        self.scale.assign(np.where(deviation > 0, deviation, 1.0))
+
+    def call(self, maps: Mapping[str, Any]) -> Any:
+        """The anomaly map."""
+        scaled = [(maps[name] - self.center[k]) / self.scale[k] for k, name in enumerate(self.names)]
+        return ops.squeeze(self.resizing(ops.expand_dims(sum(scaled), -1)), axis=-1)
+
+    def compute_output_shape(self, maps_shape):
+        """`(n, height, width)`."""
+        return (next(iter(maps_shape.values()))[0], *self.size)
+
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "names": self.names, "size": list(self.size)}

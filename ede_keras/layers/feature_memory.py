@@ -1,0 +1,114 @@
+"""The nearest normal vector and the nearest normal places of an image's feature row."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ede_keras.layers.feature_row import FeatureShape
+
+# An image is as anomalous as the mean of this share of its places, those that deviate most.
+HIGHEST_SHARE = 0.02
+
+
+def highest_mean(values: Any) -> Any:
+    """The mean of the highest `HIGHEST_SHARE` of each image's `(n, places)`, at least one place."""
+    n = max(math.ceil(HIGHEST_SHARE * values.shape[1]), 1)
+    return ops.mean(ops.top_k(values, n)[0], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class FeatureMemory(keras.layers.Layer):
+    """Vectors and places of normal images, and how far an image's own are from the nearest.
+
+    Distances are mean squares over the channels. The vectors and places are weights, so they are
+    saved and exported with the model. Before `adapt` there is nothing to be near to, and all
+    distances are 0.
+
+    Args:
+        shape: The parts of a row.
+        memory_size: Maximum number of vectors, and of places, that are kept.
+
+    Call arguments:
+        rows: Scaled feature rows, float32 `(n, length)`.
+
+    Returns:
+        `(terms, places)`: the terms of the score, float32 `(n,)` by name, and the distance of each
+        place, `(n, height, width)`.
+    """
+
+    term_weights = {"nearest_vector": 0.4, "nearest_place": 0.2}  # noqa: RUF012
+
+    def __init__(self, shape: FeatureShape, memory_size: int, **kwargs: Any):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.shape = FeatureShape(*shape)
+        self.memory_size = memory_size
+
+        def add(name, width):
+            shape = (memory_size, width)
+            return self.add_weight(shape, initializer="zeros", trainable=False, name=name)
+
+        self.vectors = add("vectors", self.shape.vector)
+        self.places = add("places", self.shape.channels)
+        self.adapted = self.add_weight((), initializer="zeros", trainable=False, name="adapted")
+        self.built = True
+
+    def adapt(self, rows: np.ndarray, scale: Callable[[np.ndarray], Any]) -> None:
+        """Keeps vectors and places of normal images; if there are more than fit, a random subset.
+
+        Args:
+            rows: Feature rows of normal images, not scaled, `(n, length)`, n at least 2.
+            scale: `FeatureScaling`.
+        """
+        random = np.random.default_rng(0)
+        n, size = len(rows), self.memory_size
+        # Repeated codes fill a memory that is larger than needed; they change no distance.
+        images = np.resize(random.permutation(n), size)
+        spots = np.resize(random.permutation(n * self.shape.places), size)
+        vectors = np.empty(self.vectors.shape, "float32")
+        places = np.empty(self.places.shape, "float32")
+        for i in range(n):  # a row at a time: all of them may not fit into memory
+            is_vector, is_place = images == i, spots // self.shape.places == i
+            if not (is_vector.any() or is_place.any()):
+                continue
+            vector, at = (np.asarray(p) for p in self.shape.split(scale(rows[i : i + 1])))
+            vectors[is_vector] = vector
+            places[is_place] = at[0, spots[is_place] % self.shape.places]
+        self.vectors.assign(vectors)
+        self.places.assign(places)
+        self.adapted.assign(1.0)
+
+    def call(self, rows: Any) -> tuple[dict, Any]:
+        """The terms, and the distances of the places."""
+        vectors, places = self.shape.split(rows)
+        flat = ops.reshape(places, (-1, self.shape.channels))
+        by_place = ops.reshape(self._distance(flat, self.places), (-1, self.shape.places))
+        terms = {
+            "nearest_vector": self._distance(vectors, self.vectors),
+            "nearest_place": highest_mean(by_place),
+        }
+        return terms, ops.reshape(by_place, (-1, self.shape.height, self.shape.width))
+
+    def _distance(self, codes, kept):
+        """The mean square from each code, `(m, d)`, to the nearest kept one."""
+        products = ops.matmul(codes, ops.transpose(kept))
+        lengths = ops.sum(ops.square(kept), axis=-1)
+        # Products find the nearest code fast, but give small distances with rounding errors.
+        # TensorFlow's argmin: Keras' uses operations that edge runtimes lack.
+        closest = tf.argmin(lengths - 2 * products, axis=-1, output_type="int32")
+        nearest = tf.gather(kept, closest)
+        return self.adapted * ops.mean(ops.square(codes - nearest), axis=-1)
+
+    def compute_output_shape(self, rows_shape):
+        """`(n,)` for each term, and `(n, height, width)`."""
+        n = rows_shape[0]
+        return dict.fromkeys(self.term_weights, (n,)), (n, self.shape.height, self.shape.width)
+
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        config = {"shape": list(self.shape), "memory_size": self.memory_size}
+        return {**super().get_config(), **config}

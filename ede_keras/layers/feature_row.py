@@ -1,0 +1,129 @@
+"""The row of features that is an image's x when a frozen network sees it."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+# Added to each channel's deviation, as a share of the mean deviation: channels that hardly vary
+# among normal images count, but are not amplified without bound.
+SHARED_DEVIATION = 1.0
+_CHUNK = 64  # rows read at a time
+
+
+class FeatureShape(NamedTuple):
+    """The parts of a row: a vector, and places on a grid with equally many channels each."""
+
+    vector: int
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def places(self) -> int:
+        """Number of places."""
+        return self.height * self.width
+
+    @property
+    def length(self) -> int:
+        """Length of a row."""
+        return self.vector + self.places * self.channels
+
+    def split(self, rows: Any) -> tuple[Any, Any]:
+        """The vectors `(n, vector)` and places `(n, places, channels)` of rows `(n, length)`."""
+        places = ops.reshape(rows[:, self.vector :], (-1, self.places, self.channels))
+        return rows[:, : self.vector], places
+
+
+def join(vectors: Any, places: Any) -> Any:
+    """Rows of vectors `(n, c)` and places `(n, ..., d)`."""
+    flat = ops.reshape(places, (-1, int(np.prod(places.shape[1:]))))
+    return ops.concatenate([vectors, flat], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class FeatureRow(keras.layers.Layer):
+    """Makes rows of what a backbone gives: each vector and each place has length 1.
+
+    A place is averaged with its eight neighbours first, so that it tells of what surrounds it.
+
+    Call arguments:
+        vectors: float32 `(n, c)`.
+        places: float32 `(n, h, w, d)`.
+
+    Returns:
+        float32 `(n, c + h · w · d)`.
+    """
+
+    def call(self, vectors: Any, places: Any) -> Any:
+        """The rows."""
+        places = ops.average_pool(places, 3, 1, padding="same")
+        return join(ops.normalize(vectors, axis=-1), ops.normalize(places, axis=-1))
+
+    def compute_output_shape(self, vectors_shape, places_shape):
+        """`(n, length)`."""
+        return vectors_shape[0], vectors_shape[1] + int(np.prod(places_shape[1:]))
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class FeatureScaling(keras.layers.Layer):
+    """Centres and scales rows by those of normal images, so that they are the x of the EDEs.
+
+    Each channel is centred and divided by its deviation plus the mean deviation. The vector and all
+    places together then count equally in a mean over the row, and that mean square is 1.
+
+    Args:
+        shape: The parts of a row.
+    """
+
+    def __init__(self, shape: FeatureShape, **kwargs: Any):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.shape = FeatureShape(*shape)
+        n = self.shape.vector + self.shape.channels
+
+        def add(name, shape, value):
+            return self.add_weight(shape, initializer=value, trainable=False, name=name)
+
+        self.center = add("center", (n,), "zeros")
+        self.factor = add("factor", (n,), "ones")
+        self.adapted = add("adapted", (), "zeros")
+        self.built = True
+
+    def adapt(self, rows: np.ndarray) -> None:
+        """Sets centres and factors from the rows of normal images, `(n, length)`."""
+        total, squares, n = 0.0, 0.0, len(rows)
+        for start in range(0, n, _CHUNK):
+            chunk = np.asarray(rows[start : start + _CHUNK], "float64")
+            vectors, places = (np.asarray(part) for part in self.shape.split(chunk))
+            total = total + np.concatenate([vectors.sum(0), places.mean(1).sum(0)])
+            squares = squares + np.concatenate(
+                [np.square(vectors).sum(0), np.square(places).mean(1).sum(0)]
+            )
+        center = total / n
+        deviation = np.sqrt(np.maximum(squares / n - center**2, 0))
+        halves = []
+        sizes = (self.shape.vector, self.shape.places * self.shape.channels)
+        for half, size in zip(np.split(deviation, [self.shape.vector]), sizes, strict=True):
+            factor = 1 / (half + SHARED_DEVIATION * half.mean() + 1e-6)
+            mean_square = np.mean(np.square(half * factor)) or 1.0
+            # So that each half's squares add up to half the row's length.
+            halves.append(factor * np.sqrt(self.shape.length / (2 * size) / mean_square))
+        self.center.assign(center)
+        self.factor.assign(np.concatenate(halves))
+        self.adapted.assign(1.0)
+
+    def call(self, rows: Any) -> Any:
+        """The rows, centred and scaled."""
+        vectors, places = self.shape.split(ops.cast(rows, "float32"))
+        n = self.shape.vector
+        vectors = (vectors - self.center[:n]) * self.factor[:n]
+        return join(vectors, (places - self.center[n:]) * self.factor[n:])
+
+    def compute_output_shape(self, rows_shape):
+        """The shape of the rows."""
+        return rows_shape
+
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "shape": list(self.shape)}

@@ -1,0 +1,107 @@
+"""The part of an EDE that sees images through a backbone: once, before training and scoring."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from ede_keras.errors import InputError
+from ede_keras.models.feature_store import FeatureStore
+from ede_keras.models.spaces import FeatureSpace, PixelSpace
+from ede_keras.utils import pipeline
+from ede_keras.utils.validation import check_images
+
+# Of a data set without end, so many batches set the scale of the features.
+_BATCHES_FOR_SCALE = 64
+
+
+class FeatureInput(keras.Model):
+    """Features in place of images, wherever a model with a backbone takes images.
+
+    `extract_features` computes them. Whatever takes an array of images also takes the array of
+    their features, `(n, length)`.
+    """
+
+    image_shape: list[int]
+    space: PixelSpace | FeatureSpace
+    _store: FeatureStore | None = None
+    _extractor: Any = None
+
+    def check_input(self, images: Any) -> None:
+        """Raises an `InputError` for images, or features, that the model cannot take."""
+        shape = getattr(images, "shape", ())
+        if isinstance(self.space, PixelSpace) or len(shape) != 2:
+            return check_images(images, self.image_shape)
+        length = self.space.features.length
+        if shape[1] != length or not shape[0]:
+            raise InputError(
+                f"Expected features of shape (n, {length}), as `extract_features` returns them, "
+                f"or images. Received: {tuple(shape)}"
+            )
+
+    def extract_features(self, images: Any, verbose: int = 0) -> Any:
+        """The backbone's features of images. Those of an array are computed once and kept on disk.
+
+        Args:
+            images: As in `predict`.
+            verbose: 1 shows a progress bar.
+
+        Returns:
+            float32 `(n, length)`, in the same order, to pass instead of the images. Without a
+            backbone, or if there are too many to keep, the images themselves.
+        """
+        if isinstance(self.space, PixelSpace) or images is None:
+            return images
+        self.check_input(images)
+        if len(getattr(images, "shape", ())) == 2:
+            return images
+        self._store = self._store or FeatureStore(self.space.features.length)
+        if not isinstance(images, np.ndarray) or not self._store.fits(len(images)):
+            return images
+        return self._store.get(images, lambda: self._extract(images, verbose))
+
+    def _extract(self, images: Any, verbose: int | str = 0) -> Iterator[np.ndarray]:
+        """Features, batch by batch."""
+        assert isinstance(self.space, FeatureSpace)
+        if self._extractor is None:
+            self._extractor = keras.Model(
+                self.space.extractor.inputs, self.space.extractor.outputs[0]
+            )
+            self._extractor.compile(jit_compile=False)
+        size = 16
+        total = -(-len(images) // size) if hasattr(images, "__len__") else None
+        bar = keras.utils.Progbar(total, verbose=1 if verbose == 1 else 0, unit_name="features")
+        for batch in pipeline.stream(images, size):
+            yield self._extractor.predict_on_batch(pipeline.take_images(batch))
+            bar.add(1)
+
+    def prepare_training(self, images: Any, verbose: int | str = 0) -> Any:
+        """The features to train on; the first call sets the scale of the features."""
+        images = self.extract_features(images, verbose == 1)
+        if isinstance(self.space, FeatureSpace) and images is not None:
+            if not float(self.space.scaling.adapted.numpy()):
+                self.space.scaling.adapt(self._rows(images))
+        return images
+
+    def adapt_memory(self, train_normals: Any) -> None:
+        """Keeps vectors and places of normal images, given as images or as features."""
+        rows = self._rows(train_normals)
+        if len(rows) < 2:
+            raise InputError(
+                "Expected at least 2 normal images to learn from, besides the held-out ones. "
+                f"Received: {len(rows)}"
+            )
+        assert isinstance(self.space, FeatureSpace)
+        self.space.memory.adapt(rows, self.space.scaling)
+
+    def _rows(self, images):
+        """Features as an array: given ones, or those of a data set's first batches."""
+        if len(getattr(images, "shape", ())) == 2:
+            return images
+        rows = []
+        for i, batch in enumerate(self._extract(images)):
+            rows.append(batch)
+            if i + 1 == _BATCHES_FOR_SCALE:
+                break
+        return np.concatenate(rows)

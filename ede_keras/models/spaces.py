@@ -1,0 +1,156 @@
+"""What an EDE takes for its image x: the pixels, or what a frozen network sees of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from ede_keras.backbones.backbone import Backbone
+from ede_keras.layers import networks
+from ede_keras.layers.anomaly_map import PlaceMap
+from ede_keras.layers.feature_memory import FeatureMemory, highest_mean
+from ede_keras.layers.feature_networks import (
+    build_feature_decoder,
+    build_feature_encoder,
+    latent_length,
+)
+from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShape
+from ede_keras.models import losses
+from ede_keras.models.arguments import EDEArguments
+
+# Of the weight of an image term of Equation (8), the vector's part; the rest is the places'.
+VECTOR_SHARE = 0.8
+
+
+class PixelSpace:
+    """x is the image itself, `(n, size, size, c)` in [-1, 1].
+
+    Args:
+        image_shape: `(height, width, channels)` of the original images.
+        arguments: The arguments of the model.
+    """
+
+    memory: FeatureMemory | None = None
+    place_map: PlaceMap | None = None
+
+    def __init__(self, image_shape: Sequence[int], arguments: EDEArguments):
+        size = arguments.image_size
+        assert size is not None  # as `resolve` leaves it
+        self.image_shape = image_shape
+        self.preprocessor = networks.build_preprocessor(image_shape, size)
+        self.shape: tuple[int, ...] = (size, size, image_shape[-1])
+        self.latent_shape: tuple[int, ...] = (arguments.latent_dim,)
+        self.network_arguments: tuple = (
+            size,
+            image_shape[-1],
+            arguments.latent_dim,
+            arguments.base_width,
+        )
+        self.builders = networks.build_encoder, networks.build_decoder
+        # The number of pixels that the networks see, as a multiple of 32 x 32; at least 1.
+        self.relative_size = max(size / 32, 1) ** 2
+
+    def prepare(self, images: Any) -> Any:
+        """x of raw images `(n, *image_shape)`, 0 to 255."""
+        return self.preprocessor(images)
+
+    def see(self, images: Any) -> tuple[Any, None]:
+        """`(x, None)`: x of raw images `(n, *image_shape)`, 0 to 255; there are no features."""
+        return self.preprocessor(images), None
+
+    def compare(self, name: str, x: Any, y: Any, norm: str) -> dict[str, Any]:
+        """The distance of each pair, `(n,)`, as terms of the score by name."""
+        return {name: losses.distance(x, y, norm)}
+
+    def share(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """The weights of Equation (8) as those of the terms that `compare` makes."""
+        return dict(weights)
+
+    def draw(self, x: Any, reconstruction: Any) -> tuple[Any, Any, dict]:
+        """`(anomaly map, reconstruction at full size, maps that calibration scales)`."""
+        residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
+        size = self.image_shape[:2]
+        anomaly_map = ops.squeeze(networks.resize(residual, size), axis=-1)
+        return anomaly_map, networks.resize(reconstruction, size), {}
+
+
+class FeatureSpace:
+    """x is a row of features, `(n, length)`: a vector of the whole image and a map of places.
+
+    Args:
+        image_shape: `(height, width, channels)` of the original images.
+        arguments: The arguments of the model.
+        backbone: The frozen network.
+    """
+
+    def __init__(self, image_shape: Sequence[int], arguments: EDEArguments, backbone: Backbone):
+        size = arguments.image_size
+        assert size is not None  # as `resolve` leaves it
+        images = keras.Input(image_shape, name="images")
+        vectors, places = backbone(self._as_rgb(networks.fit_size(images, size)))
+        self.backbone = backbone
+        self.extractor = keras.Model(images, FeatureRow()(vectors, places), name="extractor")
+        self.features = FeatureShape(vectors.shape[-1], *places.shape[1:])
+        self.scaling = FeatureScaling(self.features, name="feature_scaling")
+        self.memory = FeatureMemory(self.features, arguments.memory_size, name="feature_memory")
+        self.place_map = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
+        self.shape: tuple[int, ...] = (self.features.length,)
+        self.latent_shape: tuple[int, ...] = (latent_length(self.features, arguments.latent_dim),)
+        self.network_arguments: tuple = (
+            self.features,
+            arguments.latent_dim,
+            arguments.base_width,
+        )
+        self.builders = build_feature_encoder, build_feature_decoder
+        self.relative_size = max(size / 32, 1) ** 2
+
+    @staticmethod
+    def _as_rgb(images):
+        """Grey images as three equal channels."""
+        return images if images.shape[-1] == 3 else ops.repeat(images, 3, axis=-1)
+
+    def prepare(self, images: Any) -> Any:
+        """x of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, length)`."""
+        return self.scaling(images if len(images.shape) == 2 else self.extractor(images))
+
+    def see(self, images: Any) -> tuple[Any, Any]:
+        """`(x, features)` of raw images, 0 to 255; the features are rows that are not scaled."""
+        features = self.extractor(images)
+        return self.scaling(features), features
+
+    def compare(self, name: str, x: Any, y: Any, norm: str) -> dict[str, Any]:
+        """The distance of each pair's vectors, and of its places, as terms of the score by name."""
+        (vectors, places), (vectors2, places2) = map(self.features.split, (x, y))
+        return {
+            f"{name}_vector": losses.distance(vectors, vectors2, norm),
+            f"{name}_places": highest_mean(losses.distance_by_place(places, places2, norm)),
+        }
+
+    def share(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """The weights of Equation (8) as those of the terms that `compare` makes."""
+        shared = {}
+        for name, weight in weights.items():
+            if name.startswith("x"):
+                shared[f"{name}_vector"] = VECTOR_SHARE * weight
+                shared[f"{name}_places"] = (1 - VECTOR_SHARE) * weight
+            else:
+                shared[name] = weight
+        return shared
+
+    def draw(self, x: Any, reconstruction: Any) -> tuple[Any, None, dict]:
+        """`(anomaly map, None, maps of places)`; pixels cannot be reconstructed from features."""
+        places, places2 = (self.features.split(rows)[1] for rows in (x, reconstruction))
+        residual = ops.mean(ops.square(places - places2), axis=-1)
+        size = (-1, self.features.height, self.features.width)
+        maps = {"residual": ops.reshape(residual, size), "nearest_place": self.memory(x)[1]}
+        return self.place_map(maps), None, maps
+
+
+def make_space(
+    image_shape: Sequence[int], arguments: EDEArguments, backbone: Backbone | None
+) -> PixelSpace | FeatureSpace:
+    """The space of a model's x: features if there is a backbone, else pixels."""
+    if backbone is None:
+        return PixelSpace(image_shape, arguments)
+    return FeatureSpace(image_shape, arguments, backbone)
