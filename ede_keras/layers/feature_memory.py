@@ -31,7 +31,8 @@ class FeatureMemory(keras.layers.Layer):
 
     Args:
         shape: The parts of a row.
-        memory_size: Maximum number of vectors, and of places, that are kept.
+        memory_size: Number of vectors that are kept.
+        place_memory_size: Number of places that are kept.
 
     Call arguments:
         rows: Scaled feature rows, float32 `(n, length)`.
@@ -43,18 +44,19 @@ class FeatureMemory(keras.layers.Layer):
 
     term_weights = {"nearest_vector": 0.4, "nearest_place": 0.2}  # noqa: RUF012
 
-    def __init__(self, shape: FeatureShape, memory_size: int, **kwargs: Any):
+    def __init__(
+        self, shape: FeatureShape, memory_size: int, place_memory_size: int, **kwargs: Any
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.shape = FeatureShape(*shape)
-        self.memory_size = memory_size
+        self.memory_size, self.place_memory_size = memory_size, place_memory_size
 
-        def add(name, width):
-            shape = (memory_size, width)
+        def add(name, *shape):
             return self.add_weight(shape, initializer="zeros", trainable=False, name=name)
 
-        self.vectors = add("vectors", self.shape.vector)
-        self.places = add("places", self.shape.channels)
-        self.adapted = self.add_weight((), initializer="zeros", trainable=False, name="adapted")
+        self.vectors = add("vectors", memory_size, self.shape.vector)
+        self.places = add("places", place_memory_size, self.shape.channels)
+        self.adapted = add("adapted")
         self.built = True
 
     def adapt(self, rows: np.ndarray, scale: Callable[[np.ndarray], Any]) -> None:
@@ -65,10 +67,11 @@ class FeatureMemory(keras.layers.Layer):
             scale: `FeatureScaling`.
         """
         random = np.random.default_rng(0)
-        n, size = len(rows), self.memory_size
+        n = len(rows)
         # Repeated codes fill a memory that is larger than needed; they change no distance.
-        images = np.resize(random.permutation(n), size)
-        spots = np.resize(random.permutation(n * self.shape.places), size)
+        images = np.resize(random.permutation(n), self.memory_size)
+        spots = random.permutation(n * self.shape.places)
+        spots = np.resize(spots, self.place_memory_size)
         vectors = np.empty(self.vectors.shape, "float32")
         places = np.empty(self.places.shape, "float32")
         for i in range(n):  # a row at a time: all of them may not fit into memory
@@ -110,5 +113,9 @@ class FeatureMemory(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""
-        config = {"shape": list(self.shape), "memory_size": self.memory_size}
-        return {**super().get_config(), **config}
+        return {
+            **super().get_config(),
+            "shape": list(self.shape),
+            "memory_size": self.memory_size,
+            "place_memory_size": self.place_memory_size,
+        }

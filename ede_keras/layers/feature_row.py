@@ -1,5 +1,6 @@
 """The row of features that is an image's x when a frozen network sees it."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -29,6 +30,13 @@ class FeatureShape(NamedTuple):
     def length(self) -> int:
         """Length of a row."""
         return self.vector + self.places * self.channels
+
+    @property
+    def gains(self) -> tuple[float, float]:
+        """The sizes (root mean squares) at which both parts count equally in a mean over a row."""
+        lengths = self.vector, self.places * self.channels
+        vector, places = (math.sqrt(self.length / (2 * length)) for length in lengths)
+        return vector, places
 
     def split(self, rows: Any) -> tuple[Any, Any]:
         """The vectors `(n, vector)` and places `(n, places, channels)` of rows `(n, length)`."""
@@ -103,12 +111,12 @@ class FeatureScaling(keras.layers.Layer):
         center = total / n
         deviation = np.sqrt(np.maximum(squares / n - center**2, 0))
         halves = []
-        sizes = (self.shape.vector, self.shape.places * self.shape.channels)
-        for half, size in zip(np.split(deviation, [self.shape.vector]), sizes, strict=True):
+        for half, gain in zip(
+            np.split(deviation, [self.shape.vector]), self.shape.gains, strict=True
+        ):
             factor = 1 / (half + SHARED_DEVIATION * half.mean() + 1e-6)
-            mean_square = np.mean(np.square(half * factor)) or 1.0
-            # So that each half's squares add up to half the row's length.
-            halves.append(factor * np.sqrt(self.shape.length / (2 * size) / mean_square))
+            size = np.sqrt(np.mean(np.square(half * factor)))
+            halves.append(factor * gain / (size or 1.0))
         self.center.assign(center)
         self.factor.assign(np.concatenate(halves))
         self.adapted.assign(1.0)

@@ -105,12 +105,15 @@ class EDEArguments(Arguments):
         if self.schedule != "floored_inverse_epoch":
             unused["phase_floor"] = f"schedule {self.schedule}"
         if self.pretext == "none":
-            beside = ["pretext_weight", "pretext_views"]
-            unused |= dict.fromkeys(beside, "pretext none")
-            if not self.backbone:
-                unused["memory_size"] = "pretext none"
+            unused |= dict.fromkeys(("pretext_weight", "pretext_views"), "pretext none")
         elif not isinstance(self.pretext, str):
             unused["pretext_views"] = "a pretext of your own"
+        if self.backbone:
+            unused["mirror"] = "a backbone"
+            return unused
+        unused["place_memory_size"] = "no backbone"
+        if self.pretext == "none":
+            unused["memory_size"] = "pretext none"
         return unused
 
     backbone: str | Backbone | None = argument(  # noqa: RUF009  a field, as the others
@@ -192,7 +195,13 @@ class EDEArguments(Arguments):
     )
     memory_size: int = argument(
         4096,
-        "Maximum number of normal images whose codes the pretext's terms keep.",
+        "Maximum number of normal images whose codes the pretext's terms keep, or whose vectors "
+        "those of a backbone keep.",
+        within=_COUNT,
+    )
+    place_memory_size: int = argument(
+        4096,
+        "Maximum number of places of normal images that the terms of a backbone keep.",
         within=_COUNT,
     )
     mirror: bool | None = argument(

@@ -170,7 +170,7 @@ class AnomalyDetector(GuardedModel):
         """The values of some of the graph's tensors for every image; `part` names the choice."""
         self.check_input(images)
         inputs = self.graph.images
-        if getattr(images, "ndim", 4) == 2:
+        if len(pipeline.find_shape(images)) == 2:
             part, inputs = f"{part} of features", self.graph.features
         if part not in self._predictors:
             model = keras.Model(inputs=inputs, outputs=outputs)

@@ -30,11 +30,12 @@ class FeatureInput(keras.Model):
 
     def check_input(self, images: Any) -> None:
         """Raises an `InputError` for images, or features, that the model cannot take."""
-        shape = getattr(images, "shape", ())
+        shape = pipeline.find_shape(images)
         if isinstance(self.space, PixelSpace) or len(shape) != 2:
-            return check_images(images, self.image_shape)
+            check_images(images, self.image_shape)
+            return
         length = self.space.features.length
-        if shape[1] != length or not shape[0]:
+        if shape[1] != length or shape[0] == 0:
             raise InputError(
                 f"Expected features of shape (n, {length}), as `extract_features` returns them, "
                 f"or images. Received: {tuple(shape)}"
@@ -54,7 +55,7 @@ class FeatureInput(keras.Model):
         if isinstance(self.space, PixelSpace) or images is None:
             return images
         self.check_input(images)
-        if len(getattr(images, "shape", ())) == 2:
+        if len(pipeline.find_shape(images)) == 2:
             return images
         self._store = self._store or FeatureStore(self.space.features.length)
         if not isinstance(images, np.ndarray) or not self._store.fits(len(images)):
@@ -97,10 +98,11 @@ class FeatureInput(keras.Model):
 
     def _rows(self, images):
         """Features as an array: given ones, or those of a data set's first batches."""
-        if len(getattr(images, "shape", ())) == 2:
+        is_features = len(pipeline.find_shape(images)) == 2
+        if is_features and isinstance(images, np.ndarray):
             return images
         rows = []
-        for i, batch in enumerate(self._extract(images)):
+        for i, batch in enumerate(images if is_features else self._extract(images)):
             rows.append(batch)
             if i + 1 == _BATCHES_FOR_SCALE:
                 break

@@ -93,7 +93,8 @@ class FeatureSpace:
         self.extractor = keras.Model(images, FeatureRow()(vectors, places), name="extractor")
         self.features = FeatureShape(vectors.shape[-1], *places.shape[1:])
         self.scaling = FeatureScaling(self.features, name="feature_scaling")
-        self.memory = FeatureMemory(self.features, arguments.memory_size, name="feature_memory")
+        sizes = arguments.memory_size, arguments.place_memory_size
+        self.memory = FeatureMemory(self.features, *sizes, name="feature_memory")
         self.place_map = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
         self.shape: tuple[int, ...] = (self.features.length,)
         self.latent_shape: tuple[int, ...] = (latent_length(self.features, arguments.latent_dim),)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ede_keras.backbones.backbone import Backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models.arguments import EDEArguments, TrainingArguments, check_shape
@@ -43,7 +44,7 @@ def fit_recipe(
     The model is not calibrated yet: call `model.calibrate(x_train, held_out=...)` next.
 
     Args:
-        recipe: "default", "default_no_pretext" or "paper".
+        recipe: "default", "features", "default_no_pretext" or "paper".
         x_train: Normal images, `(n, height, width, 1 or 3)`, any numeric dtype, 0 to 255. An array
             on disk, `np.memmap`, is read batch by batch.
         validation_data: Held-out normal images, as `x_train`; their losses are reported.
@@ -105,6 +106,8 @@ def fit_recipe(
             )
         initial_epoch = 0
     assert training.batch_size is not None  # the default by shape
+    x_train = model.prepare_training(x_train, verbose)
+    validation_data = model.extract_features(validation_data, verbose == 1)
     dataset, steps = make_train_dataset(
         x_train, training.batch_size, seed, initial_epoch, training.min_steps
     )
@@ -150,6 +153,11 @@ def _plain(arguments: EDEArguments, training: TrainingArguments) -> dict[str, An
     """All arguments but the epochs as JSON knows them; an own pretext as its class and config."""
     values = {**arguments.to_dict(), **training.to_dict()}
     del values["epochs"]  # a higher number continues the same training run
+    if isinstance(values["backbone"], Backbone):
+        values["backbone"] = {
+            "source": arguments.backbone.source,
+            "sha256": arguments.backbone.sha256,
+        }
     pretext = values["pretext"]
     if isinstance(pretext, Pretext):
         config = {name: value for name, value in pretext.get_config().items() if name != "name"}

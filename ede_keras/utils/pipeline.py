@@ -80,7 +80,8 @@ def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
     Keras would copy the array, and would use tf.data's autotuning (see `read_ahead`).
 
     Args:
-        images: Array `(n, height, width, channels)`, or any other input of Keras's `fit`.
+        images: Array `(n, height, width, channels)` or, of features, `(n, length)`; or any other
+            input of Keras's `fit`.
         batch_size: Number of images per batch. The last batch may have fewer.
         shuffle: Whether to take the images in another random order in each epoch.
 
@@ -89,13 +90,24 @@ def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
         are not in 0 to 255; else `images`.
     """
     if isinstance(images, tf.data.Dataset):
-        return _watch(images)
+        return images if len(find_shape(images)) == 2 else _watch(images)
     if not isinstance(images, np.ndarray):
         return images
     if not shuffle:
         return make_ordered_dataset(images, batch_size)
     n = len(images)
     return _read(tf.data.Dataset.range(n).shuffle(n).batch(batch_size), images)
+
+
+def find_shape(images: Any) -> tuple[int | None, ...]:
+    """The shape of an array, or of a data set's batches; `()` if it has none."""
+    if isinstance(images, tf.data.Dataset):
+        spec = images.element_spec
+        spec = spec[0] if isinstance(spec, tuple) else spec
+        rank = getattr(getattr(spec, "shape", None), "rank", None)
+        return () if rank is None else tuple(spec.shape.as_list())
+    shape = getattr(images, "shape", ())
+    return tuple(shape) if isinstance(shape, tuple | list | tf.TensorShape) else ()
 
 
 def _watch(dataset: tf.data.Dataset) -> tf.data.Dataset:
