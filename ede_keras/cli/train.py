@@ -8,7 +8,6 @@ python train.py --dataset=path/to/images
 """
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -16,9 +15,11 @@ import keras
 import tensorflow as tf
 from absl import flags
 
+from ede_keras.backbones.sources import load_backbone
 from ede_keras.cli import argument_flags, common
 from ede_keras.cli.argument_flags import given_arguments
 from ede_keras.cli.runs import METRICS, MODEL, RunFolder
+from ede_keras.cli.train_config import AUTO, choose_image_shape, choose_recipe, describe
 from ede_keras.data.datasets import BUILT_IN, load_dataset
 from ede_keras.data.folders import LAYOUTS
 from ede_keras.data.protocols import PROTOCOLS, make_split
@@ -75,7 +76,13 @@ def define_flags():
         "seed", 0, "Seed of the split, the weights and the shuffling.", 0, 2**32 - 1
     )
     # How to train; all arguments of the recipe follow.
-    flags.DEFINE_enum("recipe", "default", tuple(RECIPES), "Named set of arguments.")
+    flags.DEFINE_enum(
+        "recipe",
+        AUTO,
+        (AUTO, *RECIPES),
+        "Named set of arguments. auto: default for built-in data sets, and for other images "
+        "features if its weights are installed.",
+    )
     flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "Variant, a row of Table 5's ablation.")
     argument_flags.define_argument_flags()
     flags.adopt_module_key_flags(argument_flags)
@@ -120,7 +127,7 @@ def build_callbacks(work, x_val, strategy):
     return callbacks
 
 
-def train(x_train, x_val, work, strategy):
+def train(recipe, backbone, x_train, x_val, work, strategy):
     """Trains to the last epoch, from the last checkpoint if there is one.
 
     Returns the model, as one device has it, and the seconds that all epochs took; but None and 0
@@ -129,7 +136,7 @@ def train(x_train, x_val, work, strategy):
     checkpoints = Path(work, "checkpoints")
     with CtrlC() as ctrl_c:
         model, _ = fit_recipe(
-            FLAGS.recipe,
+            recipe,
             x_train,
             validation_data=x_val,
             variant=VARIANTS[FLAGS.variant],
@@ -139,7 +146,7 @@ def train(x_train, x_val, work, strategy):
             verbose=1 if common.bars() else 2 * (FLAGS.verbosity > common.QUIET),
             jit_compile=JIT_COMPILE[FLAGS.jit_compile],
             strategy=strategy,
-            **given_arguments(FLAGS),
+            **{**given_arguments(FLAGS), "backbone": backbone},
         )
     if not devices.is_chief(strategy):
         return None, 0
@@ -161,36 +168,6 @@ def check_data_flags(dataset, split):
             f"--tile must be at most the shorter side of the images, {height} x {width} pixels. "
             f"Received: --tile={FLAGS.tile}"
         )
-
-
-def absolute(path):
-    """The absolute path, "~" being the home folder."""
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def describe(dataset, split, arguments, training):
-    """The run's config: the data and every argument that shapes the result."""
-    return {
-        "dataset": dataset.name,
-        "dataset_path": None if FLAGS.dataset in BUILT_IN else absolute(FLAGS.dataset),
-        "data_dir": FLAGS.data_dir and absolute(FLAGS.data_dir),
-        "layout": FLAGS.layout,
-        "protocol": FLAGS.protocol or dataset.default_protocol,
-        "normal": split.normal,
-        "normal_name": split.normal_name,
-        "named_normal": FLAGS.normal,
-        "seed": FLAGS.seed,
-        "recipe": FLAGS.recipe,
-        "variant": FLAGS.variant,
-        "deterministic": FLAGS.deterministic,
-        "jit_compile": FLAGS.jit_compile,
-        "tile": FLAGS.tile,
-        "stride": FLAGS.stride,
-        "max_value": dataset.max_value,
-        **arguments.to_dict(),
-        "image_shape": list(split.x_train.shape[1:]),
-        **training.to_dict(),
-    }
 
 
 def finish(model, train_seconds, split, run):
@@ -223,16 +200,19 @@ def main(argv):
     common.set_determinism(FLAGS.seed, FLAGS.deterministic)
     if FLAGS.stride and not FLAGS.tile:
         raise InputError("--stride has no effect without --tile: leave it out.")
-    size = None if FLAGS.tile else FLAGS.image_size
+    recipe = choose_recipe(FLAGS.recipe, FLAGS.dataset)
+    backbone = FLAGS.backbone or RECIPES[recipe].get("backbone")
+    read_shape, largest_side = choose_image_shape(backbone, FLAGS.image_size, FLAGS.tile)
     dataset = load_dataset(
         FLAGS.dataset,
         FLAGS.data_dir,
-        (size, size, None) if FLAGS.image_size or FLAGS.tile else None,
+        read_shape,
         strict=FLAGS.strict,
         layout=FLAGS.layout,
         verbose=common.bars(),
         normal=FLAGS.normal,
         max_value=FLAGS.max_value,
+        largest_side=largest_side,
     )
     common.print_summary(dataset)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
@@ -243,13 +223,16 @@ def main(argv):
         check_tiling(image_shape, tile_shape(image_shape), FLAGS.stride)
     # All errors in the arguments are reported here, before a folder is made.
     arguments, training = get_recipe(
-        FLAGS.recipe,
+        recipe,
         tile_shape(image_shape),
         n_tiles * len(split.x_train),
         unused=VARIANTS[FLAGS.variant].unused_arguments,
         **given_arguments(FLAGS),
     )
-    run = RunFolder(FLAGS.output_dir, describe(dataset, split, arguments, training))
+    with strategy.scope():
+        backbone = arguments.backbone and load_backbone(arguments.backbone)
+    config = describe(recipe, backbone, dataset, split, arguments, training)
+    run = RunFolder(FLAGS.output_dir, config)
     state = devices.run_on_chief(
         strategy, lambda: run.begin(FLAGS.resume, FLAGS.overwrite), ("new", "resumed", "finished")
     )
@@ -271,7 +254,7 @@ def main(argv):
         common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
     del dataset  # the split has copies of what it needs
     try:
-        model, seconds = train(x_train, x_val, run.work, strategy)
+        model, seconds = train(recipe, backbone, x_train, x_val, run.work, strategy)
         if model:
             if FLAGS.tile:
                 model = TiledDetector(model, image_shape, FLAGS.stride, arguments.contamination)

@@ -39,6 +39,7 @@ def load_dataset(
     verbose: int = 0,
     normal: str | int | None = None,
     max_value: int | None = None,
+    largest_side: int | None = None,
 ) -> Dataset:
     """Loads a built-in dataset, an `.npz` file or a folder of images.
 
@@ -61,6 +62,8 @@ def load_dataset(
         max_value: The value of white in PNG and TIFF files of 16 bits and in an `.npz` of more
             than 8 bits. Default: the smallest of 255, 1023, 4095, 16383 and 65535 that no
             pixel exceeds; for floats 1 or 255.
+        largest_side: For folders whose height and width are those of the first image: the most
+            that the longer side may have. A larger image is scaled down, in proportion.
 
     Returns:
         The dataset. uint8 images stay uint8. The images of a folder are stored on disk (see
@@ -90,7 +93,7 @@ def load_dataset(
         return _load_built_in(dataset, data_dir)
     if found_files := _find_files(path, layout, None if normal is None else str(normal)):
         shape = image_shape or (*_FOLDER_SIZE, None)
-        options = folder_images.Options(shape, strict, max_value, verbose)
+        options = folder_images.Options(shape, strict, max_value, verbose, largest_side)
         return folder_images.load_layout(*found_files, options)
     if path.suffix.lower() == ".npz" and path.is_file():
         content = npz.read_scaled_npz(path, need_labels, max_value)

@@ -34,12 +34,14 @@ class Options:
         strict: Whether a file that is left out is an error.
         max_value: The value of white in files of 16 bits; None to find it.
         verbose: 1 shows a progress bar.
+        largest_side: The most that the longer side of the first image's size may have.
     """
 
     image_shape: Sequence[int | None]
     strict: bool = False
     max_value: int | None = None
     verbose: int = 0
+    largest_side: int | None = None
 
 
 def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
@@ -68,7 +70,7 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     height, width, channels = options.image_shape
     if height is None or width is None:
         sizes = (fact.size for fact in facts.values() if not fact.problem)
-        height, width = next(sizes, (1, 1))
+        height, width = _limit(next(sizes, (1, 1)), options.largest_side)
     images, unread, measured = load_measured(
         paths, (height, width, channels or 3), options.verbose, white or 255, list(facts.values())
     )
@@ -89,6 +91,13 @@ def load_layout(place: Path, layout: Layout, options: Options) -> Dataset:
     _warn_of_lost(summary)
     n = len(train)
     return _build(place, layout, images[:n], images[n:], summary, white, masks)
+
+
+def _limit(size: tuple[int, int], largest_side: int | None) -> tuple[int, int]:
+    """A size, scaled down in proportion if its longer side is longer than that."""
+    factor = max(max(size) / (largest_side or max(size)), 1)
+    height, width = (max(round(side / factor), 1) for side in size)
+    return height, width
 
 
 def _warn_of_blank(place: Path, facts: dict[str, ImageFacts], images: np.ndarray) -> None:

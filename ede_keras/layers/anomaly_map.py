@@ -47,7 +47,9 @@ class PlaceMap(keras.layers.Layer):
 
     def call(self, maps: Mapping[str, Any]) -> Any:
         """The anomaly map."""
-        scaled = [(maps[name] - self.center[k]) / self.scale[k] for k, name in enumerate(self.names)]
+        scaled = [
+            (maps[name] - self.center[k]) / self.scale[k] for k, name in enumerate(self.names)
+        ]
         return ops.squeeze(self.resizing(ops.expand_dims(sum(scaled), -1)), axis=-1)
 
     def compute_output_shape(self, maps_shape):

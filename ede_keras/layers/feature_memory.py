@@ -13,6 +13,7 @@ from ede_keras.layers.feature_row import FeatureShape
 
 # An image is as anomalous as the mean of this share of its places, those that deviate most.
 HIGHEST_SHARE = 0.02
+PLACES_KEPT = 4096
 
 
 def highest_mean(values: Any) -> Any:
@@ -25,14 +26,13 @@ def highest_mean(values: Any) -> Any:
 class FeatureMemory(keras.layers.Layer):
     """Vectors and places of normal images, and how far an image's own are from the nearest.
 
-    Distances are mean squares over the channels. The vectors and places are weights, so they are
+    `PLACES_KEPT` places are kept. Distances are mean squares over the channels. The vectors and places are weights, so they are
     saved and exported with the model. Before `adapt` there is nothing to be near to, and all
     distances are 0.
 
     Args:
         shape: The parts of a row.
         memory_size: Number of vectors that are kept.
-        place_memory_size: Number of places that are kept.
 
     Call arguments:
         rows: Scaled feature rows, float32 `(n, length)`.
@@ -44,18 +44,16 @@ class FeatureMemory(keras.layers.Layer):
 
     term_weights = {"nearest_vector": 0.4, "nearest_place": 0.2}  # noqa: RUF012
 
-    def __init__(
-        self, shape: FeatureShape, memory_size: int, place_memory_size: int, **kwargs: Any
-    ):
+    def __init__(self, shape: FeatureShape, memory_size: int, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.shape = FeatureShape(*shape)
-        self.memory_size, self.place_memory_size = memory_size, place_memory_size
+        self.memory_size = memory_size
 
         def add(name, *shape):
             return self.add_weight(shape, initializer="zeros", trainable=False, name=name)
 
         self.vectors = add("vectors", memory_size, self.shape.vector)
-        self.places = add("places", place_memory_size, self.shape.channels)
+        self.places = add("places", PLACES_KEPT, self.shape.channels)
         self.adapted = add("adapted")
         self.built = True
 
@@ -71,7 +69,7 @@ class FeatureMemory(keras.layers.Layer):
         # Repeated codes fill a memory that is larger than needed; they change no distance.
         images = np.resize(random.permutation(n), self.memory_size)
         spots = random.permutation(n * self.shape.places)
-        spots = np.resize(spots, self.place_memory_size)
+        spots = np.resize(spots, PLACES_KEPT)
         vectors = np.empty(self.vectors.shape, "float32")
         places = np.empty(self.places.shape, "float32")
         for i in range(n):  # a row at a time: all of them may not fit into memory
@@ -117,5 +115,4 @@ class FeatureMemory(keras.layers.Layer):
             **super().get_config(),
             "shape": list(self.shape),
             "memory_size": self.memory_size,
-            "place_memory_size": self.place_memory_size,
         }

@@ -100,7 +100,8 @@ class FeatureScaling(keras.layers.Layer):
 
     def adapt(self, rows: np.ndarray) -> None:
         """Sets centres and factors from the rows of normal images, `(n, length)`."""
-        total, squares, n = 0.0, 0.0, len(rows)
+        n = len(rows)
+        total = squares = np.zeros(self.center.shape)
         for start in range(0, n, _CHUNK):
             chunk = np.asarray(rows[start : start + _CHUNK], "float64")
             vectors, places = (np.asarray(part) for part in self.shape.split(chunk))

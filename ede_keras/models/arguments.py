@@ -59,7 +59,7 @@ def constructor_signature(constructor: Callable) -> inspect.Signature:
 def _with_backbone(image_shape, given):
     """The arguments given, with the defaults that a backbone changes."""
     pretext = given.get("pretext")
-    if isinstance(pretext, str) and pretext != "none" or getattr(pretext, "term_weights", None):
+    if (isinstance(pretext, str) and pretext != "none") or getattr(pretext, "term_weights", None):
         raise InputError(
             "`backbone` has terms of the score of its own: use pretext='none', or a pretext "
             f"without terms. Received: pretext={pretext!r}"
@@ -111,7 +111,6 @@ class EDEArguments(Arguments):
         if self.backbone:
             unused["mirror"] = "a backbone"
             return unused
-        unused["place_memory_size"] = "no backbone"
         if self.pretext == "none":
             unused["memory_size"] = "pretext none"
         return unused
@@ -197,11 +196,6 @@ class EDEArguments(Arguments):
         4096,
         "Maximum number of normal images whose codes the pretext's terms keep, or whose vectors "
         "those of a backbone keep.",
-        within=_COUNT,
-    )
-    place_memory_size: int = argument(
-        4096,
-        "Maximum number of places of normal images that the terms of a backbone keep.",
         within=_COUNT,
     )
     mirror: bool | None = argument(

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
-import keras
 import numpy as np
 
 from ede_keras.errors import InputError
@@ -13,13 +12,12 @@ from ede_keras.layers.feature_memory import FeatureMemory
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
-from ede_keras.models.guarded_model import GuardedModel
+from ede_keras.models.graph_model import GraphModel
 from ede_keras.utils import pipeline
 from ede_keras.utils.tracing import trace_once
-from ede_keras.utils.validation import check_images
 
 
-class AnomalyDetector(GuardedModel):
+class AnomalyDetector(GraphModel):
     """The scoring half of `EDE` and its variants: from images to `score`, `label`, `anomaly_map`.
 
     A subclass builds a `DetectorGraph`, passes it to the constructor, and defines `score_weights`
@@ -92,10 +90,6 @@ class AnomalyDetector(GuardedModel):
         x = pipeline.stream(x, batch_size)
         return super().predict(x, batch_size, *args, **kwargs)
 
-    def check_input(self, images: Any) -> None:
-        """Raises an `InputError` for images that the model cannot take; see `check_images`."""
-        check_images(images, self.image_shape)
-
     def extract_features(self, images: Any, verbose: int = 0) -> Any:
         """What the networks are trained on: the images themselves, or a backbone's features."""
         del verbose
@@ -121,42 +115,6 @@ class AnomalyDetector(GuardedModel):
                 "`model.set_threshold(value)` before the export. Received: threshold=inf"
             )
 
-    @property
-    def relative_size(self) -> float:
-        """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
-        raise NotImplementedError(f"{type(self).__name__} must define relative_size.")
-
-    def scale_batch_size(self, n: int) -> int:
-        """The number of images that take as much memory as n of 32 x 32 pixels; at least 1."""
-        return max(int(n / self.relative_size), 1)
-
-    def compute_terms(self, images: Any, batch_size: int = 256, verbose: int = 0) -> dict:
-        """The terms of the score of every image, by name.
-
-        Args:
-            images: As in `predict`.
-            batch_size: Images in a batch, fewer if they are large.
-            verbose: 1 shows a progress bar.
-
-        Returns:
-            A dict of float32 arrays `(n,)`; `combine_terms` turns them into scores.
-        """
-        return self._terms_and_latents(images, batch_size, verbose)[0]
-
-    def compute_terms_and_maps(
-        self, images: Any, batch_size: int = 256, verbose: int = 0
-    ) -> tuple[dict, np.ndarray]:
-        """`compute_terms` and, from the same pass, the anomaly maps, float32 `(n, h, w)`."""
-        outputs = {"terms": self.graph.terms, "maps": self.graph.anomaly_map}
-        found = self._predict_inner("terms_and_maps", outputs, images, batch_size, verbose)
-        return {name: found["terms"][name] for name in self.graph.terms}, found["maps"]
-
-    def _terms_and_latents(self, images, batch_size=256, verbose=0):
-        outputs = {"terms": self.graph.terms, "latents": self.graph.latents}
-        found = self._predict_inner("terms", outputs, images, batch_size, verbose)
-        terms = {name: found["terms"][name] for name in self.graph.terms}  # Keras sorts them
-        return terms, found["latents"]
-
     def combine_terms(self, terms: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Equation (8) and Algorithm 2's decision on the terms that `compute_terms` returns.
 
@@ -165,24 +123,6 @@ class AnomalyDetector(GuardedModel):
         """
         score, label = self.anomaly_score(terms)
         return np.asarray(score), np.asarray(label)
-
-    def _predict_inner(self, part, outputs, images, batch_size, verbose=0):
-        """The values of some of the graph's tensors for every image; `part` names the choice."""
-        self.check_input(images)
-        inputs = self.graph.images
-        if len(pipeline.find_shape(images)) == 2:
-            part, inputs = f"{part} of features", self.graph.features
-        if part not in self._predictors:
-            model = keras.Model(inputs=inputs, outputs=outputs)
-            model.compile(jit_compile=self.jit_compile)
-            model.make_predict_function()
-            trace_once(model)
-            # Kept, because each new model is traced again. Only the method is kept: Keras would
-            # track the model itself as a layer and save it.
-            self._predictors[part] = model.predict
-        batch_size = self.scale_batch_size(batch_size)
-        images = pipeline.stream(images, batch_size)
-        return self._predictors[part](images, batch_size, verbose=verbose)
 
     def redecide(
         self,
@@ -289,28 +229,6 @@ class AnomalyDetector(GuardedModel):
         # Codes that are not finite mean that training has diverged; `calibrate` warns about it.
         if self.pretext and all(np.isfinite(part).all() for part in codes.values()):
             self.pretext.adapt(codes)
-
-    def encode(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """The latent vectors z = E1(x), float32 `(n, latent_dim)`; images as in `predict`."""
-        return self._predict_inner("latents", self.graph.latents, images, batch_size)
-
-    def reconstruct(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """The reconstructions that the anomaly map compares with, x2 of an EDE.
-
-        Args:
-            images: As in `predict`.
-            batch_size: Images in a batch, fewer if they are large.
-
-        Returns:
-            float32 `(n, *image_shape)`, 0 to 255.
-        """
-        if self.graph.reconstruction is None:
-            raise InputError(
-                "Images cannot be reconstructed from a backbone's features: use `anomaly_map` of "
-                "`predict`, or train a model without `backbone`."
-            )
-        found = self._predict_inner("reconstruction", self.graph.reconstruction, images, batch_size)
-        return (found + 1) * 127.5
 
     @property
     def threshold(self) -> float:

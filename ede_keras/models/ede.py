@@ -16,9 +16,8 @@ from ede_keras.models.feature_input import FeatureInput
 from ede_keras.models.parts import (
     NETWORKS,
     Network,
-    check_own_networks,
     make_backbone,
-    make_network,
+    make_networks,
     make_pretext,
 )
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
@@ -91,22 +90,20 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         self.arguments = EDEArguments.resolve(self.image_shape, **arguments)
         check_keras_settings()
         for argument, value in self.arguments.to_dict().items():
-            if argument != "pretext":
+            if argument not in ("pretext", "backbone"):
                 setattr(self, argument, value)
         self.omega2 = 1 - self.omega1
 
         # === Layers ===
         self.backbone = make_backbone(self.arguments)
         self.space = make_space(self.image_shape, self.arguments, self.backbone)
+        self.preprocessor = self.space.preprocessor
         self.memory, self.place_map = self.space.memory, self.space.place_map
-        own: dict[str, Any] = {"encoder1": encoder1, "encoder2": encoder2}
-        own |= {"decoder1": decoder1, "decoder2": decoder2}
-        check_own_networks(own, self.network_names)
+        given = encoder1, encoder2, decoder1, decoder2
+        own: dict[str, Any] = dict(zip(NETWORKS, given, strict=True))
         self._own_networks = [network for network, given in own.items() if given is not None]
-        self.encoder1 = self._make("encoder1", encoder1)
-        self.encoder2 = self._make("encoder2", encoder2)
-        self.decoder1 = self._make("decoder1", decoder1)
-        self.decoder2 = self._make("decoder2", decoder2)
+        made: Any = make_networks(own, self.network_names, self.space)
+        self.encoder1, self.encoder2, self.decoder1, self.decoder2 = made
         self.pretext = make_pretext(self.arguments, self.image_shape[-1])
         if self.pretext and self.pretext.uses_features:
             outputs = [self.encoder1.output, networks.find_features(self.encoder1)]
@@ -125,23 +122,16 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         elif self.pretext and self.pretext.term_weights:
             pretext_terms, codes = self.pretext_terms(x)
             terms = {**terms, **pretext_terms}
-        anomaly_map, reconstruction, maps = self.space.draw(x, reconstruction)
+        drawn = self.space.draw(x, reconstruction)
         graph = DetectorGraph(
-            images=images,
-            terms=terms,
-            latents=z,
-            reconstruction=reconstruction,
-            anomaly_map=anomaly_map,
-            codes=codes,
-            features=features,
-            maps=maps,
+            images=images, terms=terms, latents=z, codes=codes, features=features, **drawn
         )
         super().__init__(graph, name=name)
         self.epoch = self.add_weight(
             shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
         )
-        self.fix("omega2", "space", "arguments", "epoch", "has_phase2", "network_names")
-        self.fix(*EDEArguments.names(), *NETWORKS)
+        self.fix("omega2", "preprocessor", "space", "arguments", "epoch", "has_phase2")
+        self.fix("network_names", *EDEArguments.names(), *NETWORKS)
 
     @classmethod
     def from_recipe(cls, name: str, image_shape: Sequence[int], **overrides: Any) -> Self:
@@ -165,14 +155,6 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         model = cls(image_shape, **arguments.to_dict(), **own)
         model.compile(keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1))
         return model
-
-    def _make(self, network, own):
-        """One of the four networks; None if the variant does not have it."""
-        return make_network(network, own, self.space) if network in self.network_names else None
-
-    def prepare(self, images: Any) -> Any:
-        """x of raw images, `(n, *image_shape)`, 0 to 255, or of a backbone's features of them."""
-        return self.space.prepare(images)
 
     @property
     def encoders(self) -> list[keras.Layer]:
@@ -201,11 +183,6 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         factor = self.pretext.equation8_weight
         beside = {name: factor * weight for name, weight in weights.items()}
         return {**beside, **self.pretext.term_weights}
-
-    @property
-    def relative_size(self) -> float:
-        """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
-        return self.space.relative_size
 
     def ede_networks(self, i: int) -> list[keras.Layer]:
         """The networks of EDE i + 1, its decoder last. A pretext's own layers belong to EDE1."""

@@ -41,6 +41,15 @@ class FeatureInput(keras.Model):
                 f"or images. Received: {tuple(shape)}"
             )
 
+    def prepare(self, images: Any) -> Any:
+        """X of raw images, `(n, *image_shape)`, 0 to 255, or of a backbone's features of them."""
+        return self.space.prepare(images)
+
+    @property
+    def relative_size(self) -> float:
+        """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
+        return self.space.relative_size
+
     def extract_features(self, images: Any, verbose: int = 0) -> Any:
         """The backbone's features of images. Those of an array are computed once and kept on disk.
 
@@ -80,9 +89,10 @@ class FeatureInput(keras.Model):
     def prepare_training(self, images: Any, verbose: int | str = 0) -> Any:
         """The features to train on; the first call sets the scale of the features."""
         images = self.extract_features(images, verbose == 1)
-        if isinstance(self.space, FeatureSpace) and images is not None:
-            if not float(self.space.scaling.adapted.numpy()):
-                self.space.scaling.adapt(self._rows(images))
+        if isinstance(self.space, PixelSpace) or images is None:
+            return images
+        if not float(self.space.scaling.adapted.numpy()):
+            self.space.scaling.adapt(self._rows(images))
         return images
 
     def adapt_memory(self, train_normals: Any) -> None:

@@ -40,7 +40,7 @@ class FeatureStore:
         for known, rows in self._kept:
             if known() is images:
                 return rows
-        rows = (row for batch in compute() for row in np.asarray(batch))
-        found = scratch.store(rows, (self.length,), "float32")
+        computed = (row for batch in compute() for row in np.asarray(batch))
+        found = scratch.store(computed, (self.length,), "float32")
         self._kept.append((weakref.ref(images), found))
         return found

@@ -33,6 +33,23 @@ def check_own_networks(own: dict[str, object], known: Sequence[str]) -> None:
         )
 
 
+def make_networks(
+    own: dict[str, Network | None], known: Sequence[str], space: PixelSpace | FeatureSpace
+) -> list[keras.Layer | None]:
+    """The four networks in order; None for those that the variant does not have.
+
+    Args:
+        own: What the user gives for each of `NETWORKS`, or None.
+        known: The networks that the variant has.
+        space: What the model takes for its images.
+
+    Raises:
+        InputError: A network is given that the variant lacks, given twice, or has a wrong shape.
+    """
+    check_own_networks(own, known)
+    return [make_network(name, own[name], space) if name in known else None for name in NETWORKS]
+
+
 def make_network(name: str, own: Network | None, space: PixelSpace | FeatureSpace) -> keras.Layer:
     """One of the four networks.
 

@@ -47,12 +47,12 @@ class PixelSpace:
             arguments.latent_dim,
             arguments.base_width,
         )
-        self.builders = networks.build_encoder, networks.build_decoder
+        self.builders: tuple[Any, Any] = networks.build_encoder, networks.build_decoder
         # The number of pixels that the networks see, as a multiple of 32 x 32; at least 1.
         self.relative_size = max(size / 32, 1) ** 2
 
     def prepare(self, images: Any) -> Any:
-        """x of raw images `(n, *image_shape)`, 0 to 255."""
+        """X of raw images `(n, *image_shape)`, 0 to 255."""
         return self.preprocessor(images)
 
     def see(self, images: Any) -> tuple[Any, None]:
@@ -67,12 +67,15 @@ class PixelSpace:
         """The weights of Equation (8) as those of the terms that `compare` makes."""
         return dict(weights)
 
-    def draw(self, x: Any, reconstruction: Any) -> tuple[Any, Any, dict]:
-        """`(anomaly map, reconstruction at full size, maps that calibration scales)`."""
+    def draw(self, x: Any, reconstruction: Any) -> dict[str, Any]:
+        """The anomaly map and the reconstruction at full size, as `DetectorGraph` takes them."""
         residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
         size = self.image_shape[:2]
         anomaly_map = ops.squeeze(networks.resize(residual, size), axis=-1)
-        return anomaly_map, networks.resize(reconstruction, size), {}
+        return {
+            "anomaly_map": anomaly_map,
+            "reconstruction": networks.resize(reconstruction, size),
+        }
 
 
 class FeatureSpace:
@@ -93,8 +96,9 @@ class FeatureSpace:
         self.extractor = keras.Model(images, FeatureRow()(vectors, places), name="extractor")
         self.features = FeatureShape(vectors.shape[-1], *places.shape[1:])
         self.scaling = FeatureScaling(self.features, name="feature_scaling")
-        sizes = arguments.memory_size, arguments.place_memory_size
-        self.memory = FeatureMemory(self.features, *sizes, name="feature_memory")
+        rows = self.scaling(self.extractor(images))
+        self.preprocessor = keras.Model(images, rows, name="preprocessor")
+        self.memory = FeatureMemory(self.features, arguments.memory_size, name="feature_memory")
         self.place_map = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
         self.shape: tuple[int, ...] = (self.features.length,)
         self.latent_shape: tuple[int, ...] = (latent_length(self.features, arguments.latent_dim),)
@@ -103,8 +107,9 @@ class FeatureSpace:
             arguments.latent_dim,
             arguments.base_width,
         )
-        self.builders = build_feature_encoder, build_feature_decoder
-        self.relative_size = max(size / 32, 1) ** 2
+        self.builders: tuple[Any, Any] = build_feature_encoder, build_feature_decoder
+        # A frozen network needs far less memory for each pixel than training from scratch.
+        self.relative_size = max(size / 96, 1) ** 2
 
     @staticmethod
     def _as_rgb(images):
@@ -112,8 +117,8 @@ class FeatureSpace:
         return images if images.shape[-1] == 3 else ops.repeat(images, 3, axis=-1)
 
     def prepare(self, images: Any) -> Any:
-        """x of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, length)`."""
-        return self.scaling(images if len(images.shape) == 2 else self.extractor(images))
+        """X of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, length)`."""
+        return self.scaling(images) if len(images.shape) == 2 else self.preprocessor(images)
 
     def see(self, images: Any) -> tuple[Any, Any]:
         """`(x, features)` of raw images, 0 to 255; the features are rows that are not scaled."""
@@ -139,13 +144,13 @@ class FeatureSpace:
                 shared[name] = weight
         return shared
 
-    def draw(self, x: Any, reconstruction: Any) -> tuple[Any, None, dict]:
-        """`(anomaly map, None, maps of places)`; pixels cannot be reconstructed from features."""
+    def draw(self, x: Any, reconstruction: Any) -> dict[str, Any]:
+        """The anomaly map and what it is made from; features give no image back."""
         places, places2 = (self.features.split(rows)[1] for rows in (x, reconstruction))
         residual = ops.mean(ops.square(places - places2), axis=-1)
         size = (-1, self.features.height, self.features.width)
         maps = {"residual": ops.reshape(residual, size), "nearest_place": self.memory(x)[1]}
-        return self.place_map(maps), None, maps
+        return {"anomaly_map": self.place_map(maps), "reconstruction": None, "maps": maps}
 
 
 def make_space(

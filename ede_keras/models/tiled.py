@@ -183,13 +183,16 @@ class TiledDetector(AnomalyDetector):
         cut = self.tiles(images)
         found = detector(cut)
         anomaly_map = self.tiles.merge(ops.expand_dims(found["anomaly_map"], -1))
-        parts = [detector.graph.latents, detector.graph.reconstruction]
-        latents, reconstructions = keras.Model(detector.inputs, parts)(cut)
+        latents = keras.Model(detector.inputs, detector.graph.latents)(cut)
+        reconstruction = None  # nor has a detector with a backbone
+        if detector.graph.reconstruction is not None:
+            parts = keras.Model(detector.inputs, detector.graph.reconstruction)(cut)
+            reconstruction = self.tiles.merge(parts)
         graph = DetectorGraph(
             images=images,
             terms={"worst_tile": ops.max(self._by_image(found["score"]), axis=1)},
             latents=self._by_image(latents),
-            reconstruction=self.tiles.merge(reconstructions),
+            reconstruction=reconstruction,
             anomaly_map=ops.squeeze(anomaly_map, axis=-1),
         )
         super().__init__(graph, name=name)

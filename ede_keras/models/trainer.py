@@ -17,7 +17,6 @@ from ede_keras.models.arguments import TrainingArguments
 from ede_keras.models.epoch_follower import with_epoch_follower
 from ede_keras.models.guarded_model import check_compile_arguments
 from ede_keras.utils import devices, pipeline
-from ede_keras.utils.validation import check_images
 
 # Whether the phase-2 losses of (EDE1, EDE2) update the shared encoders; decoders always are.
 _MOVES_ENCODERS = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
@@ -33,6 +32,8 @@ class TwoPhaseTrainer(keras.Model):
     has_phase2 = True  # an adversarial phase 2, Equations (3) to (7)
     fix: Any  # of `GuardedModel`, which the other half inherits: Keras allows one path to it
     release: Any
+    check_input: Any  # of `FeatureInput`, likewise
+    prepare_training: Any
     image_shape: list[int]
     update: str
     phase2_updates: str
@@ -60,15 +61,6 @@ class TwoPhaseTrainer(keras.Model):
     def prepare(self, images: Any) -> Any:
         """x, the networks' input, of raw images."""
         raise NotImplementedError(f"{type(self).__name__} must define prepare(images).")
-
-    def prepare_training(self, images: Any, verbose: int | str = 0) -> Any:
-        """What batches are made of: the images, or something that `prepare` takes as well."""
-        del verbose
-        return images
-
-    def check_input(self, images: Any) -> None:
-        """Raises an `InputError` for images that the model cannot take."""
-        check_images(images, self.image_shape)
 
     def augment(self, x: Any) -> Any:
         """The training batch after augmentation, in [-1, 1]."""

@@ -153,11 +153,8 @@ def _plain(arguments: EDEArguments, training: TrainingArguments) -> dict[str, An
     """All arguments but the epochs as JSON knows them; an own pretext as its class and config."""
     values = {**arguments.to_dict(), **training.to_dict()}
     del values["epochs"]  # a higher number continues the same training run
-    if isinstance(values["backbone"], Backbone):
-        values["backbone"] = {
-            "source": arguments.backbone.source,
-            "sha256": arguments.backbone.sha256,
-        }
+    if isinstance(backbone := values["backbone"], Backbone):
+        values["backbone"] = {"source": backbone.source, "sha256": backbone.sha256}
     pretext = values["pretext"]
     if isinstance(pretext, Pretext):
         config = {name: value for name, value in pretext.get_config().items() if name != "name"}

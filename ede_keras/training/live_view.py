@@ -40,11 +40,12 @@ class LiveView(keras.callbacks.Callback):
                 for name, term in self.model.compute_terms(self.images).items():
                     if term.any():  # distances to normal codes are 0 before `calibrate`
                         tf.summary.histogram(f"held_out/{name}", term)
-                tf.summary.image("regenerated", draw_grid(self.model, self.images[:N_SHOWN]))
+                if self.model.graph.reconstruction is not None:
+                    tf.summary.image("regenerated", draw_grid(self.model, self.images[:N_SHOWN]))
         self.writer.flush()
 
     def _write_phases(self):
-        x = self.model.preprocessor(self.images)
+        x = self.model.prepare(self.images)
         reconstructions, adversarial = self.model.objectives(x, training=False)
         for i, loss in enumerate(reconstructions):
             tf.summary.scalar(f"held_out/phase1_ede{i + 1}", loss)
@@ -54,7 +55,7 @@ class LiveView(keras.callbacks.Callback):
 
 def draw_grid(model: EDE, images: np.ndarray) -> np.ndarray:
     """The rows of pictures as one image, float32 `(1, height, width, channels)` in [0, 1]."""
-    x = model.preprocessor(images)
+    x = model.prepare(images)
     z = model.encoder1(x, training=False)
     columns = [x, *(decoder(z, training=False) for decoder in model.decoders)]
     shown = columns[-1]  # the anomaly map is made from it
