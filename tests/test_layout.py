@@ -12,7 +12,7 @@ PACKAGE = ROOT / "ede_keras"
 FLOORS = [
     {"errors", "version"},
     {"utils"},
-    {"layers", "data"},
+    {"layers", "data", "backbones"},
     {"models"},
     {"training"},
     {"evaluation", "serving"},

@@ -14,6 +14,7 @@ from ede_keras.layers.feature_row import FeatureShape
 # An image is as anomalous as the mean of this share of its places, those that deviate most.
 HIGHEST_SHARE = 0.02
 PLACES_KEPT = 4096
+TERMS = ("nearest_vector", "nearest_place")
 
 
 def highest_mean(values: Any) -> Any:
@@ -26,9 +27,9 @@ def highest_mean(values: Any) -> Any:
 class FeatureMemory(keras.layers.Layer):
     """Vectors and places of normal images, and how far an image's own are from the nearest.
 
-    `PLACES_KEPT` places are kept. Distances are mean squares over the channels. The vectors and places are weights, so they are
-    saved and exported with the model. Before `adapt` there is nothing to be near to, and all
-    distances are 0.
+    Distances are mean squares over the channels. The vectors, and `PLACES_KEPT` places, are
+    weights, so they are saved and exported with the model. Before `adapt` there is nothing to be
+    near to, and all distances are 0.
 
     Args:
         shape: The parts of a row.
@@ -41,8 +42,6 @@ class FeatureMemory(keras.layers.Layer):
         `(terms, places)`: the terms of the score, float32 `(n,)` by name, and the distance of each
         place, `(n, height, width)`.
     """
-
-    term_weights = {"nearest_vector": 0.4, "nearest_place": 0.2}  # noqa: RUF012
 
     def __init__(self, shape: FeatureShape, memory_size: int, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -88,10 +87,8 @@ class FeatureMemory(keras.layers.Layer):
         vectors, places = self.shape.split(rows)
         flat = ops.reshape(places, (-1, self.shape.channels))
         by_place = ops.reshape(self._distance(flat, self.places), (-1, self.shape.places))
-        terms = {
-            "nearest_vector": self._distance(vectors, self.vectors),
-            "nearest_place": highest_mean(by_place),
-        }
+        distances = self._distance(vectors, self.vectors), highest_mean(by_place)
+        terms = dict(zip(TERMS, distances, strict=True))
         return terms, ops.reshape(by_place, (-1, self.shape.height, self.shape.width))
 
     def _distance(self, codes, kept):
@@ -107,7 +104,7 @@ class FeatureMemory(keras.layers.Layer):
     def compute_output_shape(self, rows_shape):
         """`(n,)` for each term, and `(n, height, width)`."""
         n = rows_shape[0]
-        return dict.fromkeys(self.term_weights, (n,)), (n, self.shape.height, self.shape.width)
+        return dict.fromkeys(TERMS, (n,)), (n, self.shape.height, self.shape.width)
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""

@@ -176,8 +176,6 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     def score_weights(self) -> Mapping[str, float]:
         """The weight of each term of the score, by name."""
         weights = self.space.share(self.equation8_weights)
-        if self.memory:
-            return {**weights, **self.memory.term_weights}
         if not self.pretext or not self.pretext.term_weights:
             return weights
         factor = self.pretext.equation8_weight

@@ -43,6 +43,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # Fashion-MNIST training parts, and on elpv and deeppcb.
     "features": {
         "backbone": LITE0,
+        "omega1": 0.95,
         "cosine_decay": True,
         "batch_size": 16,
         "epochs": 5,

@@ -116,7 +116,7 @@ def _types(field: dataclasses.Field) -> tuple[Any, ...]:
 def _check(field, value):
     """Raises an `InputError` unless the value fits its field."""
     objects = tuple(kind for kind in _types(field) if kind not in (*_KINDS, type(None)))
-    if isinstance(value, objects):
+    if isinstance(value, objects) or (value is None and type(None) in _types(field)):
         return
     kind, expected = _KINDS[kind_of(field)]
     fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
