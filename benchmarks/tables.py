@@ -15,7 +15,7 @@ RESULTS = ROOT / "benchmarks/results"
 RECIPES_AND_METHODS = (*RECIPES, *METHODS)
 # For each table: data sets with their protocol, the seeds of each recipe, and the variants.
 THREE, ONE = (0, 1, 2), (0,)
-COMPARED = {"default": THREE, "paper": ONE, **dict.fromkeys(METHODS, ONE)}
+COMPARED = {"default": THREE, "features": THREE, "paper": ONE, **dict.fromkeys(METHODS, ONE)}
 TABLES = {
     "1": {
         "sets": (("digits", "split80"), ("mnist", "split80"), ("fmnist", "split80")),
@@ -25,7 +25,11 @@ TABLES = {
     "2": {"sets": (("mnist", "official"),), "seeds": COMPARED, "variants": ("full",)},
     "3": {
         "sets": (("cifar10", "official"),),
-        "seeds": {name: ONE for name in COMPARED if name != "paper"},
+        "seeds": {
+            name: seeds if name == "features" else ONE
+            for name, seeds in COMPARED.items()
+            if name != "paper"
+        },
         "variants": ("full",),
     },
     "5": {
@@ -38,6 +42,7 @@ CLASSES = tuple(range(10))
 # The columns of the table of means, `{heading: (recipe, variant)}`; the best simple method follows.
 MEANS = {
     "default": ("default", "full"),
+    "features": ("features", "full"),
     "no pretext": ("default_no_pretext", "full"),
     "no pretext, plain autoencoder": ("default_no_pretext", "autoencoder"),
     "paper": ("paper", "full"),
@@ -104,7 +109,7 @@ def is_current(line, epochs=None):
     """Whether the recipe of a detector's run is unchanged since then, apart from `epochs`."""
     arguments = get_recipe(line["recipe"], line["image_shape"], line["n_train"], epochs=epochs)
     expected = {name: value for part in arguments for name, value in part.to_dict().items()}
-    if expected["pretext"] == "none":
+    if expected["pretext"] == "none" and not expected["backbone"]:
         expected = {name: expected[name] for name in expected if name not in OF_THE_PRETEXT}
     # None leaves the choice to the model. An argument missing from an older line was off.
     return all(

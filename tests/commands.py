@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SMALL = ("--epochs=2", "--base_width=2", "--latent_dim=4")
+SMALL = ("--recipe=default", "--epochs=2", "--base_width=2", "--latent_dim=4")
 # Where any model will do: TensorFlow traces this one four times as fast as the default recipe's.
 LIGHT = ("--variant=autoencoder", "--pretext=none")
 

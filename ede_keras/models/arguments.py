@@ -19,8 +19,8 @@ from ede_keras.models.losses import NORMS
 from ede_keras.models.schedules import SCHEDULES
 from ede_keras.utils.arguments import Arguments, Range, argument
 
-# Sizes at which a backbone sees images: of up to 64 pixels, and larger ones.
-LARGEST_SMALL, SMALL_IMAGE, LARGE_IMAGE = 64, 128, 224
+# Images of up to 64 pixels are small to a backbone.
+LARGEST_SMALL = 64
 UPDATES = ("joint", "alternate")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
@@ -56,6 +56,14 @@ def constructor_signature(constructor: Callable) -> inspect.Signature:
     return signature.replace(parameters=[image_shape, *fields, *others])
 
 
+def size_for_backbone(image_shape: Sequence[int]) -> int:
+    """The size at which a backbone sees images: small ones enlarged, large ones in more detail."""
+    height, width = image_shape[:2]
+    if max(height, width) <= LARGEST_SMALL:
+        return 128
+    return 320 if min(height, width) >= 320 else 224
+
+
 def _with_backbone(image_shape, given):
     """The arguments given, with the defaults that a backbone changes."""
     pretext = given.get("pretext")
@@ -66,8 +74,12 @@ def _with_backbone(image_shape, given):
         )
     if given.get("mirror"):
         raise InputError("`mirror` has no effect with `backbone`: leave it out.")
-    size = SMALL_IMAGE if max(image_shape[:2]) <= LARGEST_SMALL else LARGE_IMAGE
-    defaults = {"image_size": size, "pretext": "none", "mirror": False, "base_width": 32}
+    defaults = {
+        "image_size": size_for_backbone(image_shape),
+        "pretext": "none",
+        "mirror": False,
+        "base_width": 32,
+    }
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
 
 
@@ -108,10 +120,7 @@ class EDEArguments(Arguments):
             unused |= dict.fromkeys(("pretext_weight", "pretext_views"), "pretext none")
         elif not isinstance(self.pretext, str):
             unused["pretext_views"] = "a pretext of your own"
-        if self.backbone:
-            unused["mirror"] = "a backbone"
-            return unused
-        if self.pretext == "none":
+        if self.pretext == "none" and not self.backbone:
             unused["memory_size"] = "pretext none"
         return unused
 
@@ -128,7 +137,8 @@ class EDEArguments(Arguments):
         "are resized to it.",
         within=Range(least=16),
         by_shape=lambda shape: 16 if max(shape[:2]) <= 16 else 32,
-        default_text="16 for images of up to 16 pixels, 32 for larger ones",
+        default_text="16 for images of up to 16 pixels, 32 for larger ones; with a backbone 128 "
+        "for images of up to 64 pixels, 320 from 320 pixels on, else 224",
     )
     base_width: int | None = argument(
         None, "Filters of an encoder's first convolution.", within=_COUNT, **_by_colour(16, 32)

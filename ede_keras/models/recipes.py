@@ -46,8 +46,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "omega1": 0.95,
         "cosine_decay": True,
         "batch_size": 16,
-        "epochs": 5,
-        "min_steps": 80,
+        "epochs": 3,
+        "min_steps": 130,
     },
     # E1 sees rotated and shifted images. Colour images are also mirrored and recoloured, and they
     # take more views, smaller batches and a decaying rate: there is more for the head to learn.

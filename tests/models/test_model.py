@@ -186,6 +186,7 @@ def test_paper_recipe_is_the_literal_algorithm():
     for name in ("pretext_weight", "pretext_views", "memory_size", "phase_floor"):
         del found[name]
     assert found == {
+        "backbone": None,
         "pretext": "none",
         "mirror": False,
         "contamination": 0.05,
@@ -224,6 +225,7 @@ def test_what_a_recipe_does_otherwise_with_colour_images(name):
     expected = {
         "paper": {"pretext_views"},  # of no effect
         "default_no_pretext": {"base_width", "mirror", "pretext_views"},
+        "features": {"pretext_views"},  # of no effect
         "default": {"base_width", "mirror", "pretext_views", "pretext"}
         | {"batch_size", "cosine_decay"},
     }
@@ -253,7 +255,7 @@ def test_from_recipe_builds_and_compiles():
 
 def test_unknown_recipe():
     with pytest.raises(
-        InputError, match="one of paper, default_no_pretext, default. Received: 'best'"
+        InputError, match="one of paper, default_no_pretext, features, default. Received: 'best'"
     ):
         ede_keras.EDE.from_recipe("best", (8, 8, 1))
 
