@@ -7,9 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-# Added to each channel's deviation, as a share of the mean deviation: channels that hardly vary
-# among normal images count, but are not amplified without bound.
-SHARED_DEVIATION = 1.0
 _CHUNK = 64  # rows read at a time
 
 
@@ -78,16 +75,20 @@ class FeatureRow(keras.layers.Layer):
 class FeatureScaling(keras.layers.Layer):
     """Centres and scales rows by those of normal images, so that they are the x of the EDEs.
 
-    Each channel is centred and divided by its deviation plus the mean deviation. The vector and all
-    places together then count equally in a mean over the row, and that mean square is 1.
+    Each channel is centred and divided by a deviation: that of all channels together, or its own
+    plus theirs, so that channels that hardly vary among normal images are not amplified without
+    bound. The vector and all places together then count equally in a mean over the row, and that
+    mean square is 1.
 
     Args:
         shape: The parts of a row.
+        by_channel: Whether a channel's own deviation counts as well.
     """
 
-    def __init__(self, shape: FeatureShape, **kwargs: Any):
+    def __init__(self, shape: FeatureShape, by_channel: bool, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.shape = FeatureShape(*shape)
+        self.by_channel = by_channel
         n = self.shape.vector + self.shape.channels
 
         def add(name, shape, value):
@@ -115,7 +116,7 @@ class FeatureScaling(keras.layers.Layer):
         for half, gain in zip(
             np.split(deviation, [self.shape.vector]), self.shape.gains, strict=True
         ):
-            factor = 1 / (half + SHARED_DEVIATION * half.mean() + 1e-6)
+            factor = 1 / (half * self.by_channel + half.mean() + 1e-6)
             size = np.sqrt(np.mean(np.square(half * factor)))
             halves.append(factor * gain / (size or 1.0))
         self.center.assign(center)
@@ -135,4 +136,5 @@ class FeatureScaling(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""
-        return {**super().get_config(), "shape": list(self.shape)}
+        config = {"shape": list(self.shape), "by_channel": self.by_channel}
+        return {**super().get_config(), **config}

@@ -20,23 +20,25 @@ from ede_keras.models import losses
 from ede_keras.models.arguments import LARGEST_SMALL, EDEArguments
 
 
-class FeatureWeights(NamedTuple):
-    """How much the vector and the places of a feature row count in the score.
+class FeatureSettings(NamedTuple):
+    """How the channels of a feature row are scaled, and what counts how much in the score.
 
     Args:
+        by_channel: As in `FeatureScaling`.
         vector_share: The vector's part of an image term of Equation (8); the places have the rest.
         memory: Weights of the memory's terms, by name.
     """
 
+    by_channel: bool
     vector_share: float
     memory: Mapping[str, float]
 
 
 # Chosen on classes of the CIFAR-10 and Fashion-MNIST training parts: the places of an enlarged
 # image have no detail.
-OF_SMALL_IMAGES = FeatureWeights(0.95, {"nearest_vector": 0.9, "nearest_place": 0.05})
+OF_SMALL_IMAGES = FeatureSettings(True, 0.95, {"nearest_vector": 0.9, "nearest_place": 0.05})
 # Chosen on elpv and deeppcb, parts with defects: both count equally.
-OF_LARGE_IMAGES = FeatureWeights(0.5, {"nearest_vector": 0.9, "nearest_place": 0.5})
+OF_LARGE_IMAGES = FeatureSettings(False, 0.5, {"nearest_vector": 0.5, "nearest_place": 0.5})
 
 
 class PixelSpace:
@@ -111,12 +113,14 @@ class FeatureSpace:
         self.backbone = backbone
         self.extractor = keras.Model(images, FeatureRow()(vectors, places), name="extractor")
         self.features = FeatureShape(vectors.shape[-1], *places.shape[1:])
-        self.scaling = FeatureScaling(self.features, name="feature_scaling")
+        is_small = max(image_shape[:2]) <= LARGEST_SMALL
+        self.settings = OF_SMALL_IMAGES if is_small else OF_LARGE_IMAGES
+        self.scaling = FeatureScaling(
+            self.features, self.settings.by_channel, name="feature_scaling"
+        )
         rows = self.scaling(self.extractor(images))
         self.preprocessor = keras.Model(images, rows, name="preprocessor")
         self.memory = FeatureMemory(self.features, arguments.memory_size, name="feature_memory")
-        is_small = max(image_shape[:2]) <= LARGEST_SMALL
-        self.weights = OF_SMALL_IMAGES if is_small else OF_LARGE_IMAGES
         self.place_map = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
         self.shape: tuple[int, ...] = (self.features.length,)
         self.latent_shape: tuple[int, ...] = (latent_length(self.features, arguments.latent_dim),)
@@ -153,11 +157,11 @@ class FeatureSpace:
 
     def share(self, weights: Mapping[str, float]) -> dict[str, float]:
         """The weights of Equation (8) as those of all terms, the memory's among them."""
-        shared = dict(self.weights.memory)
+        shared = dict(self.settings.memory)
         for name, weight in weights.items():
             if name.startswith("x"):
-                shared[f"{name}_vector"] = self.weights.vector_share * weight
-                shared[f"{name}_places"] = (1 - self.weights.vector_share) * weight
+                shared[f"{name}_vector"] = self.settings.vector_share * weight
+                shared[f"{name}_places"] = (1 - self.settings.vector_share) * weight
             else:
                 shared[name] = weight
         return shared
