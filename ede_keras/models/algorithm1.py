@@ -29,6 +29,20 @@ def weigh_phases(i: int, reconstruction: Any, adversarial: Any, phase_weight: An
     return equation(reconstruction, adversarial, phase_weight)
 
 
+def limit_adversarial(model: Any, i: int, reconstructions: list, adversarial: Any) -> Any:
+    """Equation (3) as EDE i + 1 takes it: EDE1 raises it to `phase2_margin` times Equation (2)."""
+    if i == 1 or model.phase2_margin is None or not model.has_phase2:
+        return adversarial
+    highest = model.phase2_margin * tf.stop_gradient(reconstructions[1])
+    return tf.minimum(adversarial, highest)
+
+
+def compute_loss(model: Any, i: int, objectives: Objectives) -> Any:
+    """EDE i + 1's loss, Equation (6) or (7), a scalar."""
+    adversarial = limit_adversarial(model, i, *objectives)
+    return weigh_phases(i, objectives.reconstructions[i], adversarial, model.phase_weight)
+
+
 def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectives, list[list]]:
     """The gradients as Algorithm 1 is printed: all losses, then each EDE's derivatives.
 
@@ -48,7 +62,7 @@ def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectiv
         parts = {
             i: (
                 share * weigh_phases(i, objectives.reconstructions[i], 0.0, weight),
-                share * weigh_phases(i, 0.0, objectives.adversarial, weight),
+                share * weigh_phases(i, 0.0, limit_adversarial(model, i, *objectives), weight),
             )
             for i in edes
         }
@@ -79,10 +93,9 @@ def shared_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objective
     if not model.has_phase2:
         latents = []
     adversarial, by_latents, by_weights = _differentiate_phase2(model, x, latents)
-    gradients = [
-        _join(model, tape, i, reconstructions[i], latents, by_latents, by_weights) for i in edes
-    ]
-    return Objectives(reconstructions, adversarial), gradients
+    objectives = Objectives(reconstructions, adversarial)
+    gradients = [_join(model, tape, i, objectives, latents, by_latents, by_weights) for i in edes]
+    return objectives, gradients
 
 
 def _share():
@@ -112,11 +125,15 @@ def _differentiate_phase2(model, x, latents):
     return adversarial, by_latents, by_weights
 
 
-def _join(model, tape, i, reconstruction, latents, by_latents, by_weights):
+def _join(model, tape, i, objectives, latents, by_latents, by_weights):
     """EDE i + 1's loss, Equation (6) or (7), differentiated by its variables."""
     weight, share = model.phase_weight, _share()
+    reconstruction = objectives.reconstructions[i]
     phase1 = tf.convert_to_tensor(weigh_phases(i, share, 0.0, weight))
     phase2 = tf.convert_to_tensor(weigh_phases(i, 0.0, share, weight))
+    if model.phase2_margin is not None:
+        is_below = objectives.adversarial <= limit_adversarial(model, i, *objectives)
+        phase2 *= tf.cast(is_below, phase2.dtype)
     variables = _by_id(model.ede_variables(i))
     moved = _by_id(model.phase2_variables(i))
     # Phase 2 reaches the weights of phase 1 through the latents.

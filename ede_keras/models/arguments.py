@@ -161,6 +161,12 @@ class EDEArguments(Arguments):
     phase_floor: float = argument(
         0.8, "The smallest weight of phase 1, for the floored schedule.", within=_SHARE
     )
+    phase2_margin: float | None = argument(
+        None,
+        "How many times as high as Equation (2) EDE1 may drive Equation (3). By default there is "
+        "no limit, as printed, and EDE1 can run away on small sets.",
+        within=Range(least=1),
+    )
     update: str = argument(
         "joint",
         "joint: computes the gradients of both EDEs from one forward pass, as Algorithm 1 is "

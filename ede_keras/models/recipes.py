@@ -44,6 +44,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "features": {
         "backbone": LITE0,
         "omega1": 0.95,
+        "phase2_margin": 3.0,
         "cosine_decay": True,
         "batch_size": 16,
         "epochs": 3,

@@ -9,9 +9,9 @@ import tensorflow as tf
 from ede_keras.models import schedules
 from ede_keras.models.algorithm1 import (
     Objectives,
+    compute_loss,
     compute_objectives,
     shared_gradients,
-    weigh_phases,
 )
 from ede_keras.models.arguments import TrainingArguments
 from ede_keras.models.epoch_follower import with_epoch_follower
@@ -39,6 +39,7 @@ class TwoPhaseTrainer(keras.Model):
     phase2_updates: str
     schedule: str
     phase_floor: float
+    phase2_margin: float | None
     epoch: keras.Variable
 
     @property
@@ -280,12 +281,10 @@ class TwoPhaseTrainer(keras.Model):
 
     def _track(self, objectives, edes, n):
         loss, *ede_losses = self._means
-        reconstructions, adversarial = objectives
         if 0 in edes:
-            loss.update_state(sum(reconstructions), sample_weight=n)
+            loss.update_state(sum(objectives.reconstructions), sample_weight=n)
         for i in edes:
-            ede_loss = weigh_phases(i, reconstructions[i], adversarial, self.phase_weight)
-            ede_losses[i].update_state(ede_loss, sample_weight=n)
+            ede_losses[i].update_state(compute_loss(self, i, objectives), sample_weight=n)
 
     @property
     def metrics(self) -> list[keras.Metric]:

@@ -199,6 +199,7 @@ def test_paper_recipe_is_the_literal_algorithm():
         "omega1": 0.5,
         "update": "joint",
         "schedule": "inverse_epoch",
+        "phase2_margin": None,
         "phase2_updates": "all",
         "fixed_latent_target": False,
         "score": "latent",
