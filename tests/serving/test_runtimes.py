@@ -146,7 +146,7 @@ def test_a_file_for_edge_devices(exported, name, recipe, variant, tmp_path):
 @pytest.mark.slow
 @requires("tf2onnx", "onnxruntime", "ai_edge_litert")
 def test_all_formats_of_an_export_are_checked(exported, tmp_path, monkeypatch):
-    model, _ = exported()
+    model, _ = exported("paper", "autoencoder")
     folder = savedmodel.export_savedmodel(model, tmp_path / "ede", formats=["onnx", "litert"])
     assert {p.name for p in folder.glob("model.*")} == {"model.onnx", "model.tflite"}
     # The check fails for the file of another model.
@@ -247,8 +247,8 @@ def test_a_decompression_bomb_is_refused(exported):
 
 
 @pytest.mark.slow
-def test_mutated_files(exported, run_python):
+def test_mutated_files(exported, run_command):
     """The process survives 3,000 files, scores some and refuses the others."""
     _, folder = exported()
-    scored, refused = run_python(HERE / "fuzz_bytes.py", folder, 3000).stdout.split()
+    scored, refused = run_command(HERE / "fuzz_bytes.py", folder, 3000).stdout.split()
     assert int(scored) > 100 and int(refused) > 100 and int(scored) + int(refused) == 3000
