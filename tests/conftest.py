@@ -1,12 +1,13 @@
 """What the tests share: seeds, small images, a small model, the commands."""
 
-import contextlib
 import fcntl
 import gc
 import json
 import os
 import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,9 +103,9 @@ def export_unchecked():
 def run_python():
     """Runs Python on the arguments in a process of its own, from the project's root."""
 
-    def run_python(*arguments, check=True, before=(), **kwargs):
+    def run_python(*arguments, check=True, **kwargs):
         done = subprocess.run(
-            [*before, sys.executable, *map(str, arguments)],
+            [sys.executable, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=600,
@@ -115,36 +116,6 @@ def run_python():
         return done
 
     return run_python
-
-
-@pytest.fixture
-def run_in_terminal():
-    """Runs Python on the arguments as in a terminal; returns all that it shows."""
-
-    def run_in_terminal(*arguments):
-        ours, theirs = pty.openpty()
-        command = [sys.executable, *map(str, arguments)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed
-            while part := os.read(ours, 4096):
-                shown += part
-        os.close(ours)
-        assert process.wait(timeout=600) == 0, shown.decode()
-        return shown.decode()
-
-    return run_in_terminal
-
-
-@pytest.fixture
-def bound():
-    """For `run_python(..., before=bound)`: file permissions then bind the process, even root's."""
-    if os.geteuid():
-        return ()
-    if not shutil.which("setpriv"):
-        pytest.skip("root may read and write every file, and setpriv is missing")
-    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
 @pytest.fixture(scope="session")
@@ -162,31 +133,111 @@ def forks():
     assert process.returncode == 0
 
 
+class Fork:
+    """A command that runs in a fork of that process."""
+
+    def __init__(self, process, folder, number, arguments):
+        self._process = process
+        self._folder = folder
+        self._number = number
+        self._arguments = arguments
+        self._code = None
+
+    def wait(self, seconds=None):
+        """Its exit code; None if it still runs after so many seconds."""
+        if self._code is None:
+            self._code = ask(self._process, wait=self._number, seconds=seconds)
+        return self._code
+
+    def send_signal(self, how):
+        if self.wait(0) is None:
+            os.kill(self._number, how)
+
+    def communicate(self):
+        """Waits for it; returns what `subprocess.run` would."""
+        code = self.wait()
+        shown = {name: (self._folder / name).read_text() for name in ("stdout", "stderr")}
+        return subprocess.CompletedProcess(self._arguments, code, **shown)
+
+
+def ask(process, **question):
+    process.stdin.write(json.dumps(question) + "\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
 @pytest.fixture(scope="session")
-def run_command(forks, tmp_path_factory):
+def fork_command(forks, tmp_path_factory):
+    """Starts Python on the arguments in a fork; `run_command` waits for it, too.
+
+    If it is `bound`, file permissions bind it, even if we are root.
+    """
+
+    def fork_command(*arguments, env=None, cwd=ROOT, input="", terminal=None, bound=False):
+        arguments = [str(argument) for argument in arguments]
+        folder = tmp_path_factory.mktemp("command")
+        (folder / "stdin").write_text(input)
+        streams = {name: str(folder / name) for name in ("stdin", "stdout", "stderr")}
+        if terminal:
+            streams |= {"stdout": terminal, "stderr": terminal}
+        command = {"arguments": arguments, "cwd": str(cwd), "env": env or {}, "bound": bound}
+        return Fork(forks, folder, ask(forks, **command, **streams), arguments)
+
+    return fork_command
+
+
+@pytest.fixture
+def start_command(fork_command):
+    """Starts Python on the arguments in a fork, which is killed if the test fails meanwhile."""
+    started = []
+
+    def start_command(*arguments, **kwargs):
+        started.append(fork_command(*arguments, **kwargs))
+        return started[-1]
+
+    yield start_command
+    for fork in started:
+        fork.send_signal(signal.SIGKILL)
+        fork.wait()
+
+
+@pytest.fixture(scope="session")
+def run_command(fork_command):
     """Runs Python on the arguments, `run_command("train.py", *flags)`, in a fork of a process.
 
     That process has TensorFlow imported already. A tenth of all commands or so should be a real
     start by `run_python`.
     """
 
-    def run_command(*arguments, check=True, kill_after=None, env=None, cwd=ROOT, input=""):
-        arguments = [str(argument) for argument in arguments]
-        folder = tmp_path_factory.mktemp("command")
-        (folder / "stdin").write_text(input)
-        streams = {name: str(folder / name) for name in ("stdin", "stdout", "stderr")}
-        command = {"arguments": arguments, "cwd": str(cwd), "env": env or {}, **streams}
-        command["kill_after"] = kill_after
-        forks.stdin.write(json.dumps(command) + "\n")
-        forks.stdin.flush()
-        code = int(forks.stdout.readline())
-        shown = {name: (folder / name).read_text() for name in ("stdout", "stderr")}
-        done = subprocess.CompletedProcess(arguments, code, **shown)
+    def run_command(*arguments, check=True, kill_after=None, **kwargs):
+        fork = fork_command(*arguments, **kwargs)
+        if kill_after is not None and fork.wait(kill_after) is None:
+            fork.send_signal(signal.SIGKILL)
+        done = fork.communicate()
         if check:
-            assert code == 0, done.stdout + done.stderr
+            assert done.returncode == 0, done.stdout + done.stderr
         return done
 
     return run_command
+
+
+@pytest.fixture
+def run_in_terminal(start_command):
+    """Runs Python on the arguments as in a terminal; returns all that it shows."""
+
+    def run_in_terminal(*arguments):
+        ours, theirs = pty.openpty()
+        fork = start_command(*arguments, terminal=os.ttyname(theirs))
+        shown = b""
+        while (code := fork.wait(0.01)) is None or select.select([ours], [], [], 0)[0]:
+            if select.select([ours], [], [], 0)[0]:
+                shown += os.read(ours, 4096)
+        os.close(theirs)
+        os.close(ours)
+        assert code == 0, shown.decode()
+        return shown.decode()
+
+    return run_in_terminal
 
 
 @pytest.fixture(scope="session")

@@ -76,9 +76,7 @@ def counts(done):
     return int(scored), int(seen), sorted(left_out)
 
 
-def test_a_folder_is_scored_as_predict_scores_it(
-    model, exported, folder, tmp_path, run_command, run_python
-):
+def test_a_folder_is_scored_as_predict_scores_it(model, exported, folder, tmp_path, run_command):
     flags = (f"--model={exported}", f"--input={folder}/**", f"--output={tmp_path}/out/parts")
     done = run(run_command, *flags, "--batch_size=7")
     reasons = (
@@ -118,7 +116,7 @@ def test_a_folder_is_scored_as_predict_scores_it(
     # In other processes, which must import the transforms.
     flags = (f"--model={exported}", f"--input={folder}/**", f"--output={tmp_path}/out/two")
     many = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    again = run_python("-m", "ede_keras.beam", *flags, *many)
+    again = run(run_command, *flags, *many)
     assert counts(again) == counts(done)
     rows_again = {row["path"]: row for row in read_all(tmp_path / "out", "two-scores")}
     np.testing.assert_allclose([float(rows_again[p]["score"]) for p in paths], found, rtol=1e-5)

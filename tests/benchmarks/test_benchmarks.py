@@ -106,15 +106,15 @@ def test_the_runner_on_digits(run_command, tmp_path):
         )
         return [text for text in done.stdout.splitlines() if " AUROC " in text]
 
-    only = ("--seeds=0", "--recipe=default")
-    assert len(run("--classes=2", *only)) == 1
-    assert len(run("--classes=2,3", *only)) == 1  # class 2 is there already
+    assert len(run("--classes=2", "--seeds=0", "--recipe=default")) == 1
     assert len(run("--classes=2", "--seeds=0", "--recipe=pca")) == 1
+    assert len(run("--classes=2,3", "--seeds=0", "--recipe=pca")) == 1  # class 2 is there already
+    assert len(run("--classes=2", "--seeds=0", "--recipe=default")) == 0
     lines = tables.read_lines(results)
     assert [(found["normal"], found["recipe"]) for found in lines] == [
         (2, "default"),
-        (3, "default"),
         (2, "pca"),
+        (3, "pca"),
     ]
     for found in lines:
         assert found["dataset"] == "digits" and found["protocol"] == "split80"
@@ -160,11 +160,11 @@ def test_roc_curves_name_their_area(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_audit_measures_both_mistakes(run_python, run_command, tmp_path):
+def test_an_audit_measures_both_mistakes(run_command, tmp_path):
     results = tmp_path / "audit.jsonl"
     flags = ("--classes=8", "--epochs=2", f"--results={results}")
-    run_python("-m", "benchmarks.audit", *flags)
-    run_command("-m", "benchmarks.audit", *flags)
+    for _ in range(2):
+        run_command("-m", "benchmarks.audit", *flags)
     (found,) = tables.read_lines(results)  # the second time it is there already
     assert found["auroc_by_batch_statistics"] != found["auroc"]
     assert found["average_precision"] > 0 and found["keras_version"] and found["seconds"] > 0

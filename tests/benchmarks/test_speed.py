@@ -1,11 +1,9 @@
 """How fast: what `benchmarks.speed`, `serving`, `scaling` and `timeline` measure and draw."""
 
 import json
-import os
 import time
 
 import pytest
-from commands import ROOT
 
 from benchmarks import figures, operations, speed, tables
 from ede_keras.layers import networks
@@ -116,13 +114,9 @@ def test_a_point_of_scaling(run_command):
 
 
 @pytest.mark.slow
-def test_a_timeline_of_a_batch(run_python, tmp_path):
+def test_a_timeline_of_a_batch(run_command, tmp_path):
     results = tmp_path / "timeline.json"
-    run_python(
-        "benchmarks/timeline.py",
-        f"--results={results}",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    run_command("benchmarks/timeline.py", f"--results={results}")
     record = json.loads(results.read_text())
     spent = sum(duration for name, _, duration in record["events"] if "Conv" in name)
     assert spent > 0.3 * record["elapsed"]

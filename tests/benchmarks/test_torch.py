@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 
@@ -31,55 +32,77 @@ def copy_weights(model, other):
                     slot.copy_(array)
 
 
+torch.set_num_threads(1)  # several would wait for each other longer than they compute
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+SIZES = {"latent_dim": 6, "base_width": 4}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Takes four steps with the Keras model of a recipe, once for all tests.
+
+    Returns the model, with the weights that it began with; the epoch, the steps so far and the
+    losses of each step; and what is calibrated and scored after them.
+    """
+
+    @functools.cache
+    def trained(recipe, **sizes):
+        keras.utils.set_random_seed(0)
+        model = EDE.from_recipe(recipe, (32, 32, 1), **SIZES, **sizes)
+        first, steps = model.get_weights(), []
+        for n in (1, 2, 3, 4):
+            model.set_epoch(n)
+            before = int(model.optimizer.iterations)
+            found = model.train_on_batch(PIXELS, return_dict=True)
+            model.reset_metrics()
+            steps.append((n, before, [found["ede1_loss"], found["ede2_loss"]]))
+        if not model.pretext:
+            model.calibrate(PIXELS)
+            after = model.predict(PIXELS, verbose=0)["score"]
+        else:  # distances to what is remembered itself would be rounding errors
+            model.calibrate(PIXELS[:30], held_out=PIXELS[30:])
+            densities = [
+                [np.array(weight) for weight in (layer.mean, layer.whitening, layer.memory)]
+                for layer in (model.pretext.latent_density, model.pretext.feature_density)
+            ]
+            terms = np.stack(list(model.compute_terms(PIXELS[30:]).values()), axis=1)
+            after = densities, terms
+        model.set_weights(first)
+        return model, steps, after
+
+    return trained
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_the_same_steps(channels_last):
-    sizes = {"latent_dim": 6, "base_width": 4}
-    model = EDE.from_recipe("paper", (32, 32, 1), **sizes)
-    other = TorchEDE(**sizes, channels_last=channels_last)
+def test_the_same_steps(trained, channels_last):
+    model, steps, scores = trained("paper")
+    other = TorchEDE(**SIZES, channels_last=channels_last)
     copy_weights(model, other)
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
-    for n in (1, 2, 3, 4):
-        model.set_epoch(n)
-        found = model.train_on_batch(pixels, return_dict=True)
-        model.reset_metrics()
-        losses = other.train_step(torch.from_numpy(pixels), 1 / n)
-        assert losses == pytest.approx([found["ede1_loss"], found["ede2_loss"]], rel=1e-3)
-    model.calibrate(pixels)
-    scores = model.predict(pixels, verbose=0)["score"]
-    np.testing.assert_allclose(other.score(torch.from_numpy(pixels)), scores, rtol=1e-2)
+    for n, _, wanted in steps:
+        losses = other.train_step(torch.from_numpy(PIXELS), 1 / n)
+        assert losses == pytest.approx(wanted, rel=1e-3)
+    np.testing.assert_allclose(other.score(torch.from_numpy(PIXELS)), scores, rtol=1e-2)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler speaks to its own developers
 @pytest.mark.parametrize("compiled", [False, True])
-def test_the_same_steps_of_the_default_recipe(compiled, monkeypatch):
+def test_the_same_steps_of_the_default_recipe(trained, compiled, monkeypatch):
     # Captured, differentiated and run without generating C++, which takes more than a minute.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    sizes = {"latent_dim": 6, "base_width": 4, "memory_size": 30}
-    model = EDE.from_recipe("default", (32, 32, 1), **sizes)
-    other = TorchDefaultEDE(**sizes, compiled=compiled)
+    model, steps, (densities, terms) = trained("default", memory_size=30)
+    other = TorchDefaultEDE(**SIZES, memory_size=30, compiled=compiled)
     copy_weights(model, other)
     kernel, bias = (torch.from_numpy(array) for array in model.pretext.head.get_weights())
     with torch.no_grad():
         kernel = kernel.reshape(4, 4, 16, -1).permute(2, 0, 1, 3).flatten(0, 2)
         other.head.weight.copy_(kernel.T)
         other.head.bias.copy_(bias)
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
-    for n in (1, 2, 3, 4):
-        model.set_epoch(n)
-        other.step = n + int(model.optimizer.iterations) - 1
-        found = model.train_on_batch(pixels, return_dict=True)
-        model.reset_metrics()
-        losses = other.train_step(torch.from_numpy(pixels), max(1 / n, 0.8))
-        assert losses == pytest.approx([found["ede1_loss"], found["ede2_loss"]], rel=1e-3)
-    # Distances to what is remembered itself would be rounding errors.
-    model.calibrate(pixels[:30], held_out=pixels[30:])
-    for density, layer in zip(
-        other.densities, (model.pretext.latent_density, model.pretext.feature_density), strict=True
-    ):
-        density[:] = [
-            torch.from_numpy(np.array(w)) for w in (layer.mean, layer.whitening, layer.memory)
-        ]
-    terms = np.stack(list(model.compute_terms(pixels[30:]).values()), axis=1)
-    np.testing.assert_allclose(other.score(torch.from_numpy(pixels[30:])), terms, rtol=2e-2)
+    for n, before, wanted in steps:
+        other.step = n + before - 1
+        losses = other.train_step(torch.from_numpy(PIXELS), max(1 / n, 0.8))
+        assert losses == pytest.approx(wanted, rel=1e-3)
+    for density, arrays in zip(other.densities, densities, strict=True):
+        density[:] = [torch.from_numpy(array) for array in arrays]
+    np.testing.assert_allclose(other.score(torch.from_numpy(PIXELS[30:])), terms, rtol=2e-2)

@@ -45,6 +45,6 @@ def test_what_is_wrong_is_said_before_a_folder_is_made(run_command, tmp_path, fl
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
 
-def test_all_commands_can_be_imported_in_one_process(run_python):
+def test_all_commands_can_be_imported_in_one_process(run_command):
     """Flags of the same name are defined when a command runs, not when it is imported."""
-    run_python("-c", "from ede_keras.cli import evaluate, export, train; import ede_keras.export")
+    run_command("-c", "from ede_keras.cli import evaluate, export, train; import ede_keras.export")

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import SMALL, flags_of, slow
+from commands import LIGHT, SMALL, flags_of, slow
 from makers import make_arrays, write_folder, write_npz
 
 
@@ -78,7 +78,7 @@ def test_a_class_of_few_images(run_command, tmp_path, n):
     assert done.returncode == 1 and "at least 2" in done.stderr and "Epoch" not in done.stdout
     assert not (tmp_path / "runs").exists()
     if n == 3:
-        run_command("train.py", *flags, "--pretext=none")
+        run_command("train.py", *flags, *LIGHT)
 
 
 def test_evaluate_needs_a_finished_run(run_command, tmp_path):
@@ -86,11 +86,11 @@ def test_evaluate_needs_a_finished_run(run_command, tmp_path):
     assert done.returncode == 1 and "without config.json" in done.stderr
 
 
-def test_evaluate_names_a_folder_that_it_may_not_write_to(run_python, bound, run_dir, tmp_path):
+def test_evaluate_names_a_folder_that_it_may_not_write_to(run_command, run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run").chmod(0o555)
     flags = (f"--run_dir={tmp_path / 'run'}",)
-    done = run_python("evaluate.py", *flags, check=False, before=bound)
+    done = run_command("evaluate.py", *flags, check=False, bound=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"another with --output_dir. Received: {tmp_path / 'run'}" in done.stderr
 

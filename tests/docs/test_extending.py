@@ -1,5 +1,7 @@
 """The page on changing the method: its code runs as it stands, and the result can be used."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -11,10 +13,14 @@ from ede_keras.models.arguments import EDEArguments, TrainingArguments
 BLOCKS = blocks((ROOT / "docs/pages/extending.md").read_text(), "python")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_block():
-    """Runs a block of the page on few small images; returns its names."""
+    """Runs a block of the page on few small images, once; returns its names.
 
+    `weights` are those of its model after training.
+    """
+
+    @functools.cache
     def run_block(i, size=8):
         x_train = np.random.default_rng(0).integers(0, 256, (40, size, size, 1), dtype=np.uint8)
         small = "base_width=4, latent_dim=8, min_steps=2, verbose=0, epochs=2"
@@ -22,6 +28,7 @@ def run_block():
         assert code != BLOCKS[i]
         names = {"x_train": x_train}
         exec(code, names)
+        names["weights"] = names["model"].get_weights()
         return names
 
     return run_block
@@ -77,7 +84,7 @@ def test_a_resumed_run_with_ones_own_pretext_ends_with_the_same_weights(run_bloc
             epochs=epochs,
             **arguments,
         )
-    for a, b in zip(model.get_weights(), names["model"].get_weights(), strict=True):
+    for a, b in zip(model.get_weights(), names["weights"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 

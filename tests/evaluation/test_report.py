@@ -112,13 +112,13 @@ def test_selection_of_galleries():
 
 
 @pytest.mark.slow
-def test_missing_packages_are_reported_before_scoring(run_python, run_dir):
+def test_missing_packages_are_reported_before_scoring(run_command, run_dir):
     code = (
         "import sys, runpy; sys.modules['jinja2'] = None; "
         f"sys.argv = ['evaluate.py', '--report', '--run_dir={run_dir}']; "
         "runpy.run_path('evaluate.py', run_name='__main__')"
     )
-    done = run_python("-c", code, check=False)
+    done = run_command("-c", code, check=False)
     assert done.returncode == 1 and "pip install 'ede-keras[report]'" in done.stderr
     assert "Traceback" not in done.stderr
 

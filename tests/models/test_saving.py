@@ -24,11 +24,11 @@ def trained(build, images):
     return model
 
 
-def test_a_fresh_process_gives_the_same_scores(trained, images, tmp_path, run_python):
+def test_a_fresh_process_gives_the_same_scores(trained, images, tmp_path, run_command):
     trained.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
     (tmp_path / "score.py").write_text(SCORE_ELSEWHERE)
-    run_python(*(tmp_path / n for n in ("score.py", "model.keras", "images.npy", "out.npz")))
+    run_command(*(tmp_path / n for n in ("score.py", "model.keras", "images.npy", "out.npz")))
     there, here = np.load(tmp_path / "out.npz"), trained.predict(images, verbose=0)
     for name, value in here.items():
         np.testing.assert_allclose(there[name], value, rtol=1e-6, atol=1e-6)

@@ -110,6 +110,7 @@ def test_the_commands(run_command, tmp_path):
     """Trained on tiles of images that keep their size, stopped and resumed, scored, exported."""
     folder = write_folder(tmp_path / "parts", "mvtec", n=5, size=40, channels=1)
     flags = (f"--dataset={folder}", f"--output_dir={tmp_path}", "--tile=16", "--stride=12", *SMALL)
+    flags = (*flags, "--variant=autoencoder")
     run_command("train.py", *flags)
     run = tmp_path / "parts/good/0"
     config, metrics = (json.loads((run / f"{n}.json").read_text()) for n in ("config", "metrics"))

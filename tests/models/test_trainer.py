@@ -74,6 +74,7 @@ def test_two_optimizers_of_ones_own(build, images):
         compile_arguments={
             "optimizer": keras.optimizers.SGD(0.0),
             "ede2_optimizer": "adam",
+            "run_eagerly": True,
         }
     )
     before = weights_of(model)

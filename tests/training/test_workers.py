@@ -1,17 +1,14 @@
 """Several devices and several processes that train together."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import keras
 import numpy as np
 import pytest
-from commands import ROOT, flags_of, read_rows
+from commands import flags_of, read_rows
 
 # Without a pretext, whose graph takes long to trace in each process; `test_devices_agree_on_every_
 # score` has one.
@@ -28,30 +25,23 @@ def free_ports(n):
     return ports
 
 
-def start_workers(output_dir, *flags):
+def start_workers(start_command, output_dir, *flags):
     """Two processes, the chief first."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    command = (sys.executable, "train.py", *flags_of(output_dir, *FLAGS, *flags))
+    flags = (*flags_of(output_dir, *FLAGS, *flags), "--strategy=multi_worker")
     workers = []
     for i in range(2):
         task = {"cluster": cluster, "task": {"type": "worker", "index": i}}
-        workers.append(
-            subprocess.Popen(
-                [*command, "--strategy=multi_worker"],
-                cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": json.dumps(task)},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        env = {"TF_CONFIG": json.dumps(task)}
+        workers.append(start_command("train.py", *flags, env=env))
     return workers
 
 
 def wait_for_all(workers):
     """Their exit codes and what they said on stderr."""
-    said = [worker.communicate(timeout=300)[1] for worker in workers]
-    return [worker.returncode for worker in workers], said
+    assert all(worker.wait(300) is not None for worker in workers)
+    done = [worker.communicate() for worker in workers]
+    return [worker.returncode for worker in done], [worker.stderr for worker in done]
 
 
 def read_losses(run):
@@ -82,29 +72,29 @@ def one(run_command, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_lost_worker_and_its_return(one, tmp_path):
+def test_a_lost_worker_and_its_return(one, start_command, tmp_path):
     """Two processes train as one does, though one of them is killed on the way."""
     work = tmp_path / "two/digits/2/0.unfinished"
-    workers = start_workers(tmp_path / "two")
+    workers = start_workers(start_command, tmp_path / "two")
     until = time.monotonic() + 240
     while not (work / "checkpoints/last.keras").exists():
-        assert time.monotonic() < until and all(worker.poll() is None for worker in workers)
-        time.sleep(0.05)
-    workers[1].kill()
+        assert time.monotonic() < until
+        assert all(worker.wait(0.02) is None for worker in workers)
+    workers[1].send_signal(signal.SIGKILL)
     codes, said = wait_for_all(workers)
     assert codes == [1, -signal.SIGKILL]
     assert "Another worker was lost. Restart all workers" in said[0]
     assert "Traceback" not in said[0]
-    codes, said = wait_for_all(start_workers(tmp_path / "two", "--resume"))
+    codes, said = wait_for_all(start_workers(start_command, tmp_path / "two", "--resume"))
     assert codes == [0, 0], said
     assert_same_run(tmp_path / "two/digits/2/0", one)
 
 
 @pytest.mark.slow
-def test_what_the_chief_refuses_all_refuse(tmp_path):
+def test_what_the_chief_refuses_all_refuse(start_command, tmp_path):
     (tmp_path / "digits/2/0.unfinished").mkdir(parents=True)
     (tmp_path / "digits/2/0.unfinished/config.json").write_text("{}")
-    codes, said = wait_for_all(start_workers(tmp_path))
+    codes, said = wait_for_all(start_workers(start_command, tmp_path))
     assert codes == [1, 1]
     assert "another config" in said[0] and "The chief" in said[1]
 

@@ -101,7 +101,7 @@ print(max(used) / 1024)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_images_scored(run_python, tmp_path):
+def test_memory_does_not_grow_with_the_images_scored(run_command, tmp_path):
     """The larger file has 5,000 more images, 246 MB."""
     work = """
 images = np.memmap(sys.argv[1], np.uint8, "r", shape=(int(sys.argv[2]), *SHAPE))
@@ -112,14 +112,14 @@ assert len(scores) == len(images)
     os.truncate(tmp_path / "images", 7_000 * 128 * 128 * 3)
     script = WATCHED.format(work=work)
     used = [
-        float(run_python("-c", script, tmp_path / "images", n).stdout.split()[-1])
+        float(run_command("-c", script, tmp_path / "images", n).stdout.split()[-1])
         for n in (2_000, 7_000)
     ]
     assert used[1] - used[0] < 100
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_a_folder(run_python, tmp_path):
+def test_memory_does_not_grow_with_a_folder(run_command, tmp_path):
     """Trains, calibrates and scores. The larger folder has 2,200 more images, 108 MB."""
     rng = np.random.default_rng(0)
     kinds = [
@@ -146,6 +146,6 @@ assert len(scores) == len(split.x_test)
         folder.mkdir()
         for i in range(n):
             os.link(kinds[i % 10], folder / f"{i}.jpg")
-        done = run_python("-c", script, folder)
+        done = run_command("-c", script, folder)
         used.append(float(done.stdout.split()[-1]))
     assert used[1] - used[0] < 70
