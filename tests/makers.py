@@ -8,6 +8,7 @@ import gzip
 import struct
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -191,3 +192,15 @@ class Touch:
 
     def __reduce__(self):
         return open, (str(self.path), "w")
+
+
+def make_backbone():
+    """A small functional network with maps of strides 8, 16 and 32, the same every time."""
+    images = keras.Input((None, None, 3))
+    x = images
+    for seed, (width, stride) in enumerate([(4, 8), (6, 2), (8, 2)]):
+        kernel = keras.initializers.GlorotUniform(seed)
+        x = keras.layers.Conv2D(
+            width, stride, strides=stride, activation="relu", kernel_initializer=kernel
+        )(x)
+    return keras.Model(images, x)

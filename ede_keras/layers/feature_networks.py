@@ -10,9 +10,6 @@ from ede_keras.layers.networks import LEAKY_SLOPE
 # Hidden units, as multiples of the base width, of the vector's layers and of the places'.
 VECTOR_WIDTH = 16
 PLACE_WIDTH = 4
-# Share of a decoder's inputs that are left out in training. The EDEs then cannot learn single
-# images by heart, and phase 2 stays stable over few of them.
-DROPOUT = 0.3
 
 
 def place_latent_dim(latent_dim: int) -> int:
@@ -74,7 +71,7 @@ def build_feature_decoder(
     """
     latents = keras.Input((latent_length(shape, latent_dim),), name="latents")
     codes = FeatureShape(latent_dim, shape.height, shape.width, place_latent_dim(latent_dim))
-    vectors, places = codes.split(keras.layers.Dropout(DROPOUT)(latents))
+    vectors, places = codes.split(latents)
     vectors = _through(vectors, VECTOR_WIDTH * base_width, shape.vector, "linear")
     places = _through(places, PLACE_WIDTH * base_width, shape.channels, "linear")
     parts = (

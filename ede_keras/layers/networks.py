@@ -147,6 +147,17 @@ def fit_size(images: Any, image_size: int) -> Any:
     return resize(images, (image_size, image_size))
 
 
+def shrink(images: Any, image_size: int) -> Any:
+    """Resizes `(n, h, w, c)` images to `(n, image_size, image_size, c)`, every pixel counting.
+
+    Unlike `fit_size`, also for images that are less than twice as large: they are enlarged to a
+    multiple of the size first, and then averaged.
+    """
+    pool = tuple(-(-side // image_size) for side in images.shape[1:3])  # rounded up
+    images = resize(images, [factor * image_size for factor in pool])
+    return images if pool == (1, 1) else keras.layers.AveragePooling2D(pool)(images)
+
+
 def resize(images: Any, size: Sequence[int]) -> Any:
     """Resizes `(n, h, w, c)` images bilinearly to `(n, *size, c)`, unless they have that size."""
     if tuple(images.shape[1:3]) == tuple(size):

@@ -217,7 +217,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
 
     def regenerate(self, z: Any, decoder: keras.Layer, training: bool) -> tuple[Any, Any]:
         """Decodes latent vectors and encodes the images again: `(decoder(z), E2(decoder(z)))`."""
-        x = decoder(z, training=training)
+        x = self.decode(z, decoder, training)
         return x, self.encoder2(x, training=training)
 
     def reconstruction_loss(self, x: Any, x_i: Any, z: Any, z_i: Any) -> Any:

@@ -45,6 +45,12 @@ class FeatureInput(keras.Model):
         """X of raw images, `(n, *image_shape)`, 0 to 255, or of a backbone's features of them."""
         return self.space.prepare(images)
 
+    def decode(self, z: Any, decoder: keras.Layer, training: bool) -> Any:
+        """A decoder's x of latent vectors `(n, latent_dim)`; see `thin` of the space."""
+        if training:
+            z = self.space.thin(z, self.optimizer.iterations)
+        return decoder(z, training=training)
+
     @property
     def relative_size(self) -> float:
         """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from ede_keras.backbones.backbone import Backbone
@@ -18,6 +19,9 @@ from ede_keras.layers.feature_networks import (
 from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShape
 from ede_keras.models import losses
 from ede_keras.models.arguments import LARGEST_SMALL, EDEArguments
+
+# Share of z that a decoder of features does not get in a training step.
+DROPOUT = 0.3
 
 
 class FeatureSettings(NamedTuple):
@@ -73,6 +77,11 @@ class PixelSpace:
         """X of raw images `(n, *image_shape)`, 0 to 255."""
         return self.preprocessor(images)
 
+    def thin(self, z: Any, step: Any) -> Any:
+        """Latent vectors as decoders get them in training: unchanged."""
+        del step
+        return z
+
     def see(self, images: Any) -> tuple[Any, None]:
         """`(x, None)`: x of raw images `(n, *image_shape)`, 0 to 255; there are no features."""
         return self.preprocessor(images), None
@@ -109,7 +118,7 @@ class FeatureSpace:
         size = arguments.image_size
         assert size is not None  # as `resolve` leaves it
         images = keras.Input(image_shape, name="images")
-        vectors, places = backbone(self._as_rgb(networks.fit_size(images, size)))
+        vectors, places = backbone(self._as_rgb(networks.shrink(images, size)))
         self.backbone = backbone
         self.extractor = keras.Model(images, FeatureRow()(vectors, places), name="extractor")
         self.features = FeatureShape(vectors.shape[-1], *places.shape[1:])
@@ -141,6 +150,16 @@ class FeatureSpace:
     def prepare(self, images: Any) -> Any:
         """X of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, length)`."""
         return self.scaling(images) if len(images.shape) == 2 else self.preprocessor(images)
+
+    def thin(self, z: Any, step: Any) -> Any:
+        """Latent vectors as decoders get them in training: a random share of `DROPOUT` left out.
+
+        The EDEs then cannot learn single images by heart, and phase 2 stays stable over few of
+        them. What is left out depends on the step alone, so a resumed run repeats it.
+        """
+        seed = ops.stack([0, ops.cast(step, "int32")])
+        kept = tf.random.stateless_uniform(ops.shape(z), seed) >= DROPOUT
+        return z * ops.cast(kept, z.dtype) / (1 - DROPOUT)
 
     def see(self, images: Any) -> tuple[Any, Any]:
         """`(x, features)` of raw images, 0 to 255; the features are rows that are not scaled."""

@@ -50,7 +50,7 @@ class AutoEncoder(EDE):
 
     def regenerate(self, z: Any, decoder: keras.Layer, training: bool) -> tuple[Any, None]:
         """`(x1, None)`: there is no E2."""
-        return decoder(z, training=training), None
+        return self.decode(z, decoder, training), None
 
     def reconstruction_loss(self, x: Any, x_i: Any, z: Any, z_i: Any) -> Any:
         """α d(x, x1), averaged over the batch."""
