@@ -40,7 +40,8 @@ def describe_values(field):
     """The values that an argument may have."""
     if field.metadata["choices"]:
         return ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
-    kind = {int: "whole number", float: "number", bool: "true or false"}[kind_of(field)]
+    kinds = {int: "whole number", float: "number", bool: "true or false", str: "name or path"}
+    kind = kinds[kind_of(field)]
     within = field.metadata["within"]
     if within is None:
         return kind

@@ -195,10 +195,10 @@ class Touch:
 
 
 def make_backbone():
-    """A small functional network with maps of strides 8, 16 and 32, the same every time."""
+    """A small functional network with maps of strides 16 and 32, the same every time."""
     images = keras.Input((None, None, 3))
     x = images
-    for seed, (width, stride) in enumerate([(4, 8), (6, 2), (8, 2)]):
+    for seed, (width, stride) in enumerate([(6, 16), (8, 2)]):
         kernel = keras.initializers.GlorotUniform(seed)
         x = keras.layers.Conv2D(
             width, stride, strides=stride, activation="relu", kernel_initializer=kernel

@@ -8,9 +8,8 @@ from keras import ops
 
 from ede_keras.errors import InputError
 
-# Strides of the maps that describe places, finest first, and of the one that the vector averages.
-PLACE_STRIDES = (8, 16)
-LAST_STRIDE = 32
+# Strides of the map that describes places, and of the one that the vector averages.
+PLACE_STRIDE, LAST_STRIDE = 16, 32
 _PROBE = 256  # any size that every stride divides
 
 
@@ -20,7 +19,7 @@ class Backbone(keras.layers.Layer):
 
     Args:
         network: A functional `keras.Model` from `(n, height, width, 3)`, any size, to its maps of
-            strides 8, 16 and 32, in this order. `choose_maps` makes one of any such network.
+            strides 16 and 32, in this order. `choose_maps` makes one of any such network.
         mean: Subtracted from pixels in 0 to 255.
         scale: Divides the result; `(pixels - mean) / scale` is what the network expects.
         source: Where the network comes from, for configs and messages.
@@ -31,7 +30,7 @@ class Backbone(keras.layers.Layer):
 
     Returns:
         `(vector, places)`: float32 `(n, c)`, the last map averaged; and `(n, size / 16, size / 16,
-        d)`, both other maps at the coarser one's size.
+        d)`, the other map.
     """
 
     def __init__(
@@ -52,17 +51,15 @@ class Backbone(keras.layers.Layer):
     def call(self, images: Any) -> tuple[Any, Any]:
         """The vector and the map of places."""
         scaled = (ops.cast(images, "float32") - self.mean) / self.scale
-        fine, coarse, last = self.network(scaled, training=False)
-        fine = ops.average_pool(fine, 2, 2)
-        return ops.mean(last, axis=(1, 2)), ops.concatenate([fine, coarse], axis=-1)
+        places, last = self.network(scaled, training=False)
+        return ops.mean(last, axis=(1, 2)), places
 
     def compute_output_shape(self, images_shape: Sequence[int | None]) -> tuple:
         """`(n, c)` and `(n, size / 16, size / 16, d)`."""
         n, height, width, _ = images_shape
-        fine, coarse, last = (output.shape[-1] for output in self.network.outputs)
-        stride = PLACE_STRIDES[-1]
-        sides = (side and side // stride for side in (height, width))
-        return (n, last), (n, *sides, fine + coarse)
+        places, last = (output.shape[-1] for output in self.network.outputs)
+        sides = (side and side // PLACE_STRIDE for side in (height, width))
+        return (n, last), (n, *sides, places)
 
     def get_config(self) -> dict:
         """The arguments of the constructor; the network as its layers, without weights."""
@@ -83,7 +80,7 @@ class Backbone(keras.layers.Layer):
 
 
 def choose_maps(network: keras.Model) -> keras.Model:
-    """A network with a map of stride 8, 16 and 32 each as outputs.
+    """A network with a map of stride 16 and one of stride 32 as outputs.
 
     The last sum of a residual block counts, since what follows it may belong to the next stride
     already; for stride 32, and without such a sum, the last map.
@@ -111,11 +108,11 @@ def choose_maps(network: keras.Model) -> keras.Model:
     shapes = every.compute_output_shape((1, _PROBE, _PROBE, 3))
     strides = [_PROBE // shape[1] for shape in shapes]
     chosen = []
-    for stride in (*PLACE_STRIDES, LAST_STRIDE):
+    for stride in (PLACE_STRIDE, LAST_STRIDE):
         maps = [layer for layer, found in zip(layers, strides, strict=True) if found == stride]
         if not maps:
             raise InputError(
-                "A backbone must have maps of strides 8, 16 and 32. "
+                "A backbone must have maps of strides 16 and 32. "
                 f"Received: no map of stride {stride} in {network.name}"
             )
         sums = [layer for layer in maps if isinstance(layer, keras.layers.Add)]

@@ -58,6 +58,7 @@ def describe_model(
     """
     facts = {
         "recipe": f"{config['recipe']}, variant {config['variant']}",
+        **_describe_backbone(config),
         "trained on": f"{config['dataset']}, normal class {config['normal_name']}, "
         f"protocol {config['protocol']}, seed {config['seed']}, {metrics['n_train']} images",
         "threshold": f"{model.threshold:.6g}; a share of {model.contamination:g} of the "
@@ -74,6 +75,16 @@ def describe_model(
         facts[f"`{FORMATS[name].file_name}`"] = "same inputs and outputs as `serving_default`"
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
     return "\n".join(["# Anomaly detector", "", "| | |", "| --- | --- |", *rows, ""])
+
+
+def _describe_backbone(config: Mapping[str, Any]) -> dict[str, str]:
+    """The row about the frozen network; none without one."""
+    if not config.get("backbone"):
+        return {}
+    return {
+        "backbone": f"{config['backbone']}, SHA-256 of its weights {config['backbone_sha256']}, "
+        f"sees images at {config['image_size']} x {config['image_size']} pixels"
+    }
 
 
 def main(argv: list[str]) -> None:

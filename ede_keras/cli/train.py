@@ -80,8 +80,8 @@ def define_flags():
         "recipe",
         AUTO,
         (AUTO, *RECIPES),
-        "Named set of arguments. auto: default for built-in data sets, and for other images "
-        "features if its weights are installed.",
+        "Named set of arguments. auto: features for image files if its weights are installed, "
+        "else default.",
     )
     flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "Variant, a row of Table 5's ablation.")
     argument_flags.define_argument_flags()

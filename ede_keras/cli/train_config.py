@@ -23,7 +23,7 @@ def choose_recipe(recipe: str, dataset: str) -> str:
     """
     if recipe != AUTO:
         return recipe
-    if dataset in BUILT_IN:
+    if dataset in BUILT_IN or dataset.lower().endswith(".npz"):
         return "default"
     if sources.is_installed():
         print("Recipe features, on a frozen ImageNet network; --recipe=default trains from scratch")

@@ -233,20 +233,18 @@ def render_views(model: AnomalyDetector, images: np.ndarray) -> list[dict[str, s
         images: Array `(n, height, width, channels)`, 0 to 255.
 
     Returns:
-        A dict of data URIs for each image: `image`, `reconstruction`, `residual` (the anomaly
-        map) and `overlay` (the anomaly map over the image).
+        A dict of data URIs for each image: `image`, `reconstruction` unless the model sees images
+        through a backbone, `residual` (the anomaly map) and `overlay` (the map over the image).
     """
     maps = model.predict(images, verbose=0)["anomaly_map"]
-    opacity = maps / max(maps.max(), 1e-12)
+    opacity = np.clip(maps / max(maps.max(), 1e-12), 0, 1)
     heatmap = plots.apply_colormap(opacity)
     colour = np.broadcast_to(images, (*images.shape[:3], 3)).astype("float32")
     opacity = opacity[..., None]
-    views = {
-        "image": images,
-        "reconstruction": model.reconstruct(images),
-        "residual": heatmap,
-        "overlay": colour * (1 - opacity) + heatmap * opacity,
-    }
+    views = {"image": images}
+    if model.graph.reconstruction is not None:
+        views["reconstruction"] = model.reconstruct(images)
+    views |= {"residual": heatmap, "overlay": colour * (1 - opacity) + heatmap * opacity}
     pixels = {name: np.clip(np.round(view), 0, 255).astype("uint8") for name, view in views.items()}
     return [
         {name: _to_data_uri(tf.io.encode_png(view[i]).numpy()) for name, view in pixels.items()}

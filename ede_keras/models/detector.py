@@ -76,7 +76,8 @@ class AnomalyDetector(GraphModel):
         Returns:
             A dict: `score`, float32 `(n,)`, finite, higher for more anomalous; `label`, int32
             `(n,)`, 1 where the score is above `threshold`; `anomaly_map`, float32 `(n, height,
-            width)`, the mean absolute residual of every pixel, in the units of [-1, 1].
+            width)`, the mean absolute residual of every pixel, in the units of [-1, 1]; with a
+            backbone, the deviation at each place, in standard deviations of normal places.
         """
         self.check_input(x)
         if np.isposinf(self.threshold) and not self._warned:

@@ -11,7 +11,7 @@ from makers import make_arrays, write_folder, write_npz
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--recipe=best",), "paper|default_no_pretext|default"),
+        (("--recipe=best",), "auto|paper|default_no_pretext|features|default"),
         (("--variant=half",), "full|twin_ede|single_ede|autoencoder"),
         (("--epochs=0",), "positive integer"),
         (("--speed=9",), "Unknown command line flag 'speed'"),

@@ -147,5 +147,6 @@ def test_commands_for_ones_own_images(run_command, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_command_of_recipes(run_command, tmp_path):
-    (block,) = blocks(PAGES["recipes"], "sh")
+    # The other block is of recipe features, which test_recipe_choice.py trains.
+    block, _ = blocks(PAGES["recipes"], "sh")
     run_command(*block.split()[1:], f"--output_dir={tmp_path}")

