@@ -116,13 +116,13 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         x, features = self.space.see(images)
         z = self.encoder1(x, training=False)
         terms, reconstruction = self.score_terms(x, z)
+        recalled, maps = self.space.recall(x)
+        terms = {**terms, **recalled}
         codes: dict[str, Any] = {}
-        if self.memory:
-            terms = {**terms, **self.memory(x)[0]}
-        elif self.pretext and self.pretext.term_weights:
+        if self.pretext and self.pretext.term_weights:
             pretext_terms, codes = self.pretext_terms(x)
             terms = {**terms, **pretext_terms}
-        drawn = self.space.draw(x, reconstruction)
+        drawn = self.space.draw(x, reconstruction, maps)
         graph = DetectorGraph(
             images=images, terms=terms, latents=z, codes=codes, features=features, **drawn
         )

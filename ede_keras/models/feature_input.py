@@ -119,7 +119,7 @@ class FeatureInput(keras.Model):
             return images
         rows = []
         for i, batch in enumerate(images if is_features else self._extract(images)):
-            rows.append(batch)
+            rows.append(np.asarray(pipeline.take_images(batch)))
             if i + 1 == _BATCHES_FOR_SCALE:
                 break
         return np.concatenate(rows)

@@ -94,8 +94,14 @@ class PixelSpace:
         """The weights of Equation (8) as those of all terms; here they are the same."""
         return dict(weights)
 
-    def draw(self, x: Any, reconstruction: Any) -> dict[str, Any]:
+    def recall(self, x: Any) -> tuple[dict, dict]:
+        """Terms and maps of a memory of normal images; there is none."""
+        del x
+        return {}, {}
+
+    def draw(self, x: Any, reconstruction: Any, maps: dict) -> dict[str, Any]:
         """The anomaly map and the reconstruction at full size, as `DetectorGraph` takes them."""
+        del maps
         residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
         size = self.image_shape[:2]
         anomaly_map = ops.squeeze(networks.resize(residual, size), axis=-1)
@@ -185,12 +191,17 @@ class FeatureSpace:
                 shared[name] = weight
         return shared
 
-    def draw(self, x: Any, reconstruction: Any) -> dict[str, Any]:
+    def recall(self, x: Any) -> tuple[dict, dict]:
+        """The distances to the nearest normal vector and places: terms and maps by name."""
+        terms, nearest_places = self.memory(x)
+        return terms, {"nearest_place": nearest_places}
+
+    def draw(self, x: Any, reconstruction: Any, maps: dict) -> dict[str, Any]:
         """The anomaly map and what it is made from; features give no image back."""
         places, places2 = (self.features.split(rows)[1] for rows in (x, reconstruction))
         residual = ops.mean(ops.square(places - places2), axis=-1)
         size = (-1, self.features.height, self.features.width)
-        maps = {"residual": ops.reshape(residual, size), "nearest_place": self.memory(x)[1]}
+        maps = {"residual": ops.reshape(residual, size), **maps}
         return {"anomaly_map": self.place_map(maps), "reconstruction": None, "maps": maps}
 
 
