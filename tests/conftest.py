@@ -45,6 +45,7 @@ LONGEST = (
     "test_trainer.py",
     "test_refusals.py",
     "test_saving.py",
+    "test_backbone_model.py",
 )
 
 

@@ -31,7 +31,7 @@ def make(backbone):
     def make(variant=ede_keras.EDE, **arguments):
         given = {"image_shape": (40, 48, 3), "image_size": 64, "base_width": 2, "latent_dim": 4}
         model = variant(**{**given, "backbone": backbone, "memory_size": 20, **arguments})
-        model.compile()
+        model.compile(run_eagerly=True)  # tracing takes longer than the few steps of a test
         return model
 
     return make
