@@ -31,15 +31,17 @@ BASELINES = ("pca", "nearest_neighbour")
 # Places to fit the baselines on, a random choice.
 PLACES = 20_000
 
-flags.DEFINE_string("data_dir", None, "Folder that holds a folder for each set.")
-flags.DEFINE_list("sets", [], "Names of folders; all by default.")
-flags.DEFINE_list("recipes", list(RECIPES), "Recipes.")
-flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
-flags.DEFINE_string("results", str(tables.RESULTS / "parts/parts.jsonl"), "Results file.")
-flags.DEFINE_bool("report", False, "Write the table into docs/pages/results.md and stop.")
-
 FLAGS = flags.FLAGS
 PAGE = tables.ROOT / "docs/pages/results.md"
+
+
+def define_flags():
+    flags.DEFINE_string("data_dir", None, "Folder that holds a folder for each set.")
+    flags.DEFINE_list("sets", [], "Names of folders; all by default.")
+    flags.DEFINE_list("recipes", list(RECIPES), "Recipes.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
+    flags.DEFINE_string("results", str(tables.RESULTS / "parts/parts.jsonl"), "Results file.")
+    flags.DEFINE_bool("report", False, "Write the table into docs/pages/results.md and stop.")
 
 
 def score_baselines(model, split, seed):
@@ -134,4 +136,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)
