@@ -2,7 +2,7 @@
 
   python -m benchmarks.parts --data_dir=path/to/sets         # each folder in it, three seeds
   python -m benchmarks.parts --data_dir=path/to/sets --sets=screw --recipes=features
-  python -m benchmarks.parts --report                        # write the table into the page
+  python -m benchmarks.parts --report                        # print the table
 
 Each run is one of train.py in a temporary folder. With recipe features the baselines see the same
 features: the residual of principal components and the distance to the nearest normal one, of the
@@ -32,7 +32,6 @@ BASELINES = ("pca", "nearest_neighbour")
 PLACES = 20_000
 
 FLAGS = flags.FLAGS
-PAGE = tables.ROOT / "docs/pages/results.md"
 
 
 def define_flags():
@@ -41,7 +40,7 @@ def define_flags():
     flags.DEFINE_list("recipes", list(RECIPES), "Recipes.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
     flags.DEFINE_string("results", str(tables.RESULTS / "parts/parts.jsonl"), "Results file.")
-    flags.DEFINE_bool("report", False, "Write the table into docs/pages/results.md and stop.")
+    flags.DEFINE_bool("report", False, "Print the table and stop.")
 
 
 def score_baselines(model, split, seed):
@@ -120,7 +119,7 @@ def spell(values):
 def main(argv):
     del argv
     if FLAGS.report:
-        tables.write_parts(PAGE, {"parts": render(tables.read_lines(FLAGS.results))})
+        print(render(tables.read_lines(FLAGS.results)))
         return
     if FLAGS.data_dir is None:
         raise app.UsageError("Expected --data_dir, a folder that holds a folder for each set.")

@@ -7,7 +7,7 @@ from makers import make_backbone, make_images
 from sklearn.metrics import roc_auc_score
 
 import ede_keras
-from benchmarks import parts, tables
+from benchmarks import parts
 from ede_keras.backbones.backbone import Backbone, choose_maps
 
 
@@ -52,10 +52,3 @@ def test_baselines_see_the_features_of_the_model():
     assert set(found) == {
         f"{name}_of_{part}" for name in parts.BASELINES for part in ("vectors", "places")
     }
-
-
-def test_the_committed_table_is_that_of_its_lines():
-    lines = tables.read_lines(tables.RESULTS / "parts/parts.jsonl")
-    page = parts.PAGE.read_text()
-    _, between, _ = tables.split_at_marks(page, "parts")
-    assert between == f"{parts.render(lines)}\n"
