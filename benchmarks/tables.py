@@ -42,6 +42,7 @@ CLASSES = tuple(range(10))
 # The columns of the table of means, `{heading: (recipe, variant)}`; the best simple method follows.
 MEANS = {
     "default": ("default", "full"),
+    "features": ("features", "full"),
     "no pretext": ("default_no_pretext", "full"),
     "no pretext, plain autoencoder": ("default_no_pretext", "autoencoder"),
     "paper": ("paper", "full"),
