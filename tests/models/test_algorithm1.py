@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ede_keras.models.algorithm1 import printed_gradients, shared_gradients
+from ede_keras.models.algorithm1 import compute_loss, printed_gradients, shared_gradients
 from ede_keras.models.variants import VARIANTS
 
 PAPER = {"e1": 0.7, "e2": 0.9, "d1": 0.6, "d2": 1.2}
@@ -158,6 +158,39 @@ def test_the_fast_gradients_are_those_of_algorithm_1_as_printed(
             assert scale > 1e-3
             for a, b in zip(one, other, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("margin", [1.0, 1e6])
+def test_ede1_raises_equation_3_up_to_the_margin(build, images, margin):
+    """Beyond it, EDE1's gradients are those of phase 1 alone; EDE2's are as ever."""
+    model = build(phase2_margin=margin)
+    bias = model.decoder1.trainable_variables[-1]
+    bias.assign(np.full(bias.shape, 2.0))  # D1 is far from the images, D2 is not
+    free = build()
+    free.set_weights(model.get_weights())
+    for each in (model, free):
+        each.set_epoch(3)
+    x = model.preprocessor(images)
+    objectives, found = shared_gradients(model, x, [0, 1])
+    _, printed = printed_gradients(model, x, [0, 1])
+    _, unlimited = shared_gradients(free, x, [0, 1])
+    is_beyond = float(objectives.adversarial) > margin * float(objectives.reconstructions[1])
+    assert is_beyond == (margin == 1.0)
+    w = float(model.phase_weight)
+    rec, adv = [float(r) for r in objectives.reconstructions], float(objectives.adversarial)
+    limited = min(adv, margin * rec[1])
+    assert float(compute_loss(model, 0, objectives)) == pytest.approx(
+        w * rec[0] - (1 - w) * limited, rel=1e-5
+    )
+    assert float(compute_loss(model, 1, objectives)) == pytest.approx(
+        w * rec[1] + (1 - w) * adv, rel=1e-5
+    )
+    for one, other in zip(found, printed, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    for i, same in enumerate((not is_beyond, True)):
+        pairs = zip(found[i], unlimited[i], strict=True)
+        assert all(np.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in pairs) == same
 
 
 @pytest.mark.parametrize("steps", [1, 2])
