@@ -69,11 +69,15 @@ def _with_backbone(image_shape, given):
     pretext = given.get("pretext")
     if (isinstance(pretext, str) and pretext != "none") or getattr(pretext, "term_weights", None):
         raise InputError(
-            "`backbone` has terms of the score of its own: use pretext='none', or a pretext "
-            f"without terms. Received: pretext={pretext!r}"
+            "With a backbone, which recipe features has, `pretext` must be none, or a pretext of "
+            "your own without terms: leave it out, or use recipe default to train from scratch. "
+            f"Received: pretext={pretext!r}"
         )
     if given.get("mirror"):
-        raise InputError("`mirror` has no effect with `backbone`: leave it out.")
+        raise InputError(
+            "`mirror` has no effect with a backbone, which recipe features has: leave it out, or "
+            "use recipe default to train from scratch. Received: mirror=True"
+        )
     defaults = {
         "image_size": size_for_backbone(image_shape),
         "pretext": "none",

@@ -177,8 +177,8 @@ def test_the_size_follows_the_images(shape, size):
     [
         ({"image_size": 72}, "multiple of 32"),
         ({"image_size": 32}, "at least 64"),
-        ({"pretext": "rotations"}, "pretext='none'"),
-        ({"mirror": True}, "no effect with `backbone`"),
+        ({"pretext": "rotations"}, "`pretext` must be none, .*use recipe default"),
+        ({"mirror": True}, "`mirror` has no effect with a backbone.*use recipe default"),
         ({"backbone": 3}, "`backbone` must be a string"),
         ({"encoder1": keras.layers.Dense(3)}, "must map"),
     ],
