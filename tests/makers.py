@@ -198,9 +198,11 @@ def make_backbone():
     """A small functional network with maps of strides 16 and 32, the same every time."""
     images = keras.Input((None, None, 3))
     x = images
-    for seed, (width, stride) in enumerate([(6, 16), (8, 2)]):
+    for seed, (width, stride) in enumerate([(6, 16), (5, 2), (8, 1)]):
         kernel = keras.initializers.GlorotUniform(seed)
         x = keras.layers.Conv2D(
             width, stride, strides=stride, activation="relu", kernel_initializer=kernel
         )(x)
+        if width == 5:
+            x = keras.layers.Add()([x, x])
     return keras.Model(images, x)

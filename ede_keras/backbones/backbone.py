@@ -1,4 +1,4 @@
-"""A frozen network that sees an image as a vector and as a map of places."""
+"""A frozen network that sees an image as maps of what is at each place."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -8,8 +8,8 @@ from keras import ops
 
 from ede_keras.errors import InputError
 
-# Strides of the map that describes places, and of the one that the vector averages.
-PLACE_STRIDE, LAST_STRIDE = 16, 32
+# Strides of the maps that describe places; the last map has the second one as well.
+STRIDES = 16, 32
 _PROBE = 256  # any size that every stride divides
 
 
@@ -18,8 +18,8 @@ class Backbone(keras.layers.Layer):
     """A frozen network, its scaling of pixels, and what of it is used.
 
     Args:
-        network: A functional `keras.Model` from `(n, height, width, 3)`, any size, to its maps of
-            strides 16 and 32, in this order. `choose_maps` makes one of any such network.
+        network: A functional `keras.Model` from `(n, height, width, 3)`, any size, to its maps.
+            `choose_maps` makes one of a network that classifies images.
         mean: Subtracted from pixels in 0 to 255.
         scale: Divides the result; `(pixels - mean) / scale` is what the network expects.
         source: Where the network comes from, for configs and messages.
@@ -29,8 +29,8 @@ class Backbone(keras.layers.Layer):
         images: `(n, size, size, 3)`, 0 to 255; size is a multiple of 32.
 
     Returns:
-        `(vector, places)`: float32 `(n, c)`, the last map averaged; and `(n, size / 16, size / 16,
-        d)`, the other map.
+        The network's maps, a list of float32 `(n, size / stride, size / stride, c)`, the finest
+        first.
     """
 
     def __init__(
@@ -48,18 +48,14 @@ class Backbone(keras.layers.Layer):
         self.trainable = False
         self.built = True
 
-    def call(self, images: Any) -> tuple[Any, Any]:
-        """The vector and the map of places."""
+    def call(self, images: Any) -> list:
+        """The maps."""
         scaled = (ops.cast(images, "float32") - self.mean) / self.scale
-        places, last = self.network(scaled, training=False)
-        return ops.mean(last, axis=(1, 2)), places
+        return self.network(scaled, training=False)
 
-    def compute_output_shape(self, images_shape: Sequence[int | None]) -> tuple:
-        """`(n, c)` and `(n, size / 16, size / 16, d)`."""
-        n, height, width, _ = images_shape
-        places, last = (output.shape[-1] for output in self.network.outputs)
-        sides = (side and side // PLACE_STRIDE for side in (height, width))
-        return (n, last), (n, *sides, places)
+    def compute_output_shape(self, images_shape: Sequence[int | None]) -> list:
+        """The shape of each map."""
+        return self.network.compute_output_shape(images_shape)
 
     def get_config(self) -> dict:
         """The arguments of the constructor; the network as its layers, without weights."""
@@ -80,10 +76,10 @@ class Backbone(keras.layers.Layer):
 
 
 def choose_maps(network: keras.Model) -> keras.Model:
-    """A network with a map of stride 16 and one of stride 32 as outputs.
+    """A network with a map of stride 16, one of stride 32, and its last map as outputs.
 
-    The last sum of a residual block counts, since what follows it may belong to the next stride
-    already; for stride 32, and without such a sum, the last map.
+    Of a stride the last sum of a residual block is taken, since what follows it may belong to the
+    next stride already. A network without such sums gives the last map of each stride, so two maps.
 
     Args:
         network: A functional `keras.Model` of images `(n, height, width, 3)` of any size.
@@ -108,7 +104,7 @@ def choose_maps(network: keras.Model) -> keras.Model:
     shapes = every.compute_output_shape((1, _PROBE, _PROBE, 3))
     strides = [_PROBE // shape[1] for shape in shapes]
     chosen = []
-    for stride in (PLACE_STRIDE, LAST_STRIDE):
+    for stride in STRIDES:
         maps = [layer for layer, found in zip(layers, strides, strict=True) if found == stride]
         if not maps:
             raise InputError(
@@ -116,7 +112,9 @@ def choose_maps(network: keras.Model) -> keras.Model:
                 f"Received: no map of stride {stride} in {network.name}"
             )
         sums = [layer for layer in maps if isinstance(layer, keras.layers.Add)]
-        chosen.append((maps if stride == LAST_STRIDE or not sums else sums)[-1].output)
+        chosen.append((sums or maps)[-1].output)
+    if chosen[-1] is not maps[-1].output:
+        chosen.append(maps[-1].output)
     return keras.Model(images, chosen, name="backbone_network")
 
 

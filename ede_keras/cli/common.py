@@ -15,7 +15,7 @@ from absl import app, flags
 from ede_keras.data.images.files import read_checked
 from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.evaluation.masks import compare_maps
-from ede_keras.evaluation.metrics import compute_metrics
+from ede_keras.evaluation.metrics import compare_terms, compute_metrics
 from ede_keras.models import diagnosis
 from ede_keras.serving.client import join_batches
 from ede_keras.utils.files import write_csv, write_json
@@ -125,32 +125,46 @@ def write_summary(dataset, json_path, csv_path):
         write_csv(csv_path, columns)
 
 
-def score_set(model, images, masks=None):
-    """Scores images as `predict` does, and compares their anomaly maps with masks.
+def score_set(model, images, true_labels, masks=None):
+    """Scores images as `predict` does, and measures the score's terms and the anomaly maps.
 
     Args:
         model: The detector.
         images: `(n, height, width, channels)`.
+        true_labels: 1 for anomalous, per image; None if the labels are unknown.
         masks: The return value of `Masks.select`; None if there are none.
 
     Returns:
-        `((scores, labels, images_per_second), pixel_metrics)`. The time is without the first
-        batch, which compiles the graph. The metrics are those of `masks.compare_maps`, an empty
-        dict without masks.
+        `((scores, labels, images_per_second), more_metrics)`. The time is without the first
+        batch, which compiles the graph. The metrics have the return value of `compare_terms` as
+        `terms`; `equation8_auroc`, that of Equation (8)'s terms, if there are others beside them;
+        and with masks those of `masks.compare_maps`.
     """
     compute = model.compute_terms if masks is None else model.compute_terms_and_maps
     first = model.scale_batch_size(SCORING_BATCH_SIZE)
     compute(images[:first], SCORING_BATCH_SIZE)
     start = time.perf_counter()
     found = compute(images, SCORING_BATCH_SIZE, bars())
-    scores, labels = model.combine_terms(found if masks is None else found[0])
+    terms = found if masks is None else found[0]
+    scores, labels = model.combine_terms(terms)
     seconds = time.perf_counter() - start
     scored = scores, labels, round(len(images) / seconds, 1)
-    if masks is None:
-        return scored, {}
-    drawn, known = masks
-    measured = {} if drawn.all() else compare_maps(found[1][known], drawn)
-    return scored, {**measured, "n_without_mask": int((~known).sum())}
+    more = measure_terms(model, terms, labels, true_labels)
+    if masks is not None:
+        drawn, known = masks
+        more |= {} if drawn.all() else compare_maps(found[1][known], drawn)
+        more["n_without_mask"] = int((~known).sum())
+    return scored, more
+
+
+def measure_terms(model, terms, labels, true_labels):
+    """The metrics of the terms of a score; see `score_set`."""
+    parts = model.weigh_terms(terms)
+    metrics = {"terms": compare_terms(parts, labels, true_labels)}
+    own = {name: part for name, part in parts.items() if name in model.equation8_terms}
+    if len(own) < len(parts):
+        metrics["equation8_auroc"] = compute_metrics(sum(own.values()), labels, true_labels)["auroc"]
+    return metrics
 
 
 def has_paths(ids):

@@ -176,9 +176,9 @@ def evaluate_run() -> None:
     output_dir = make_output_dir(run_dir)
     stem, images, true_labels, ids, drawn = load_images_to_score(config, model, output_dir)
     masks = drawn.select(ids, true_labels) if drawn and true_labels is not None else None
-    scored, pixel_metrics = common.score_set(model, images, masks)
+    scored, more = common.score_set(model, images, true_labels, masks)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
-    facts |= {**common.decision(model), **pixel_metrics}
+    facts |= {**common.decision(model), **more}
     metrics = write_results(output_dir / stem, ids, true_labels, scored, facts, model)
     if FLAGS.report:
         path = output_dir / f"{stem}.html"

@@ -1,5 +1,7 @@
 """Metrics that compare scores and labels with the true labels."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
@@ -35,4 +37,49 @@ def compute_metrics(
         "average_precision": float(average_precision_score(true_labels, scores)),
         "f1": float(f1_score(true_labels, labels, zero_division=0)),
         **counts,
+    }
+
+
+def compare_terms(
+    parts: Mapping[str, ArrayLike], labels: ArrayLike, true_labels: ArrayLike | None
+) -> dict[str, dict[str, float | None]]:
+    """What each term contributes to the scores of a test set.
+
+    Args:
+        parts: Each term's part of the scores, floats `(n,)` by name; the score is their sum.
+        labels: As in `compute_metrics`.
+        true_labels: As in `compute_metrics`.
+
+    Returns:
+        A dict by the terms' names: `share`, the term's mean part of the scores of images that are
+        labelled anomalous, None if there are none; `auroc`, that of the term alone; and
+        `auroc_without`, that of the other terms together. The last two are None where
+        `compute_metrics` gives no AUROC, and `auroc_without` is if there are no other terms.
+
+    Example:
+        >>> parts = {"a": [0.0, 0.1, 0.9], "b": [0.1, 0.2, 0.1]}
+        >>> found = compare_terms(parts, labels=[0, 0, 1], true_labels=[0, 0, 1])
+        >>> found["a"]["share"], found["a"]["auroc"], found["b"]["auroc_without"]
+        (0.9, 1.0, 1.0)
+    """
+    flagged = np.asarray(labels) == 1
+    limit = np.finfo("float32").max / len(parts)
+    # Parts that are not finite belong to broken images, which count as anomalous.
+    values = {
+        name: np.nan_to_num(np.asarray(part, "float64"), nan=limit, posinf=limit, neginf=limit)
+        for name, part in parts.items()
+    }
+
+    def auroc(names):
+        if true_labels is None or not names or len(np.unique(true_labels)) < 2:
+            return None
+        return float(roc_auc_score(true_labels, sum(values[name] for name in names)))
+
+    return {
+        name: {
+            "share": float(part[flagged].mean()) if flagged.any() else None,
+            "auroc": auroc([name]),
+            "auroc_without": auroc([other for other in values if other != name]),
+        }
+        for name, part in values.items()
     }

@@ -64,7 +64,8 @@ def write_report(
         path: The page. The PNG files go into the same folder; their names begin with its stem.
         model: The calibrated model, for reconstructions and anomaly maps.
         scored: The images with their scores.
-        metrics: The metrics of `compute_metrics`, the `threshold`, and others to show.
+        metrics: The metrics of `compute_metrics`, the `threshold`, `terms` of `compare_terms`, and
+            others to show.
         config: The config of the run, with `dataset` and `normal_name`.
     """
     path = Path(path)
@@ -137,6 +138,7 @@ def render_page(
     return environment.get_template("report.html").render(
         config=config,
         metrics=metrics,
+        weights=model.score_weights,
         summary=summarize(metrics, scored.labels),
         counts=count_labels(scored.labels, scored.true_labels),
         galleries=galleries,

@@ -77,10 +77,18 @@ class AnomalyScore(keras.layers.Layer):
             )
         return [terms[name] for name in self.term_weights]
 
+    def weigh(self, terms: Mapping[str, Any]) -> dict[str, Any]:
+        """Each term's part ω_k (t_k − m_k) / s_k of the score, `(n,)` by name."""
+        return {
+            name: weight * ((t - self.center[k]) / self.scale[k])
+            for k, ((name, weight), t) in enumerate(
+                zip(self.term_weights.items(), self._in_order(terms), strict=True)
+            )
+        }
+
     def call(self, terms: Mapping[str, Any]) -> tuple[Any, Any]:
         """The score and the label of each image."""
-        scaled = [(t - self.center[k]) / self.scale[k] for k, t in enumerate(self._in_order(terms))]
-        score = sum(w * t for w, t in zip(self.term_weights.values(), scaled, strict=True))
+        score = sum(self.weigh(terms).values())
         score = ops.where(ops.isfinite(score), score, HIGHEST_SCORE)
         return score, ops.cast(score > self.threshold, "int32")
 

@@ -45,7 +45,7 @@ class FeatureMemory(keras.layers.Layer):
 
     def __init__(self, shape: FeatureShape, memory_size: int, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.shape = FeatureShape(*shape)
+        self.shape = FeatureShape.of(shape)
         self.memory_size = memory_size
 
         def add(name, *shape):

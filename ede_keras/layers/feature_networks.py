@@ -9,7 +9,7 @@ from ede_keras.layers.networks import LEAKY_SLOPE
 
 # Hidden units, as multiples of the base width, of the vector's layers and of the places'.
 VECTOR_WIDTH = 16
-PLACE_WIDTH = 4
+PLACE_WIDTH = 2
 
 
 def place_latent_dim(latent_dim: int) -> int:
@@ -36,8 +36,8 @@ def build_feature_encoder(
     Args:
         shape: The parts of a row.
         latent_dim: Length of the vector's part of z; a place's has half of it.
-        base_width: The hidden layers have 16 times as many units for the vector, 4 times for a
-            place.
+        base_width: The hidden layers have 16 times as many units for the vector, twice as many for
+            a place.
         name: Name of the model.
 
     Returns:
@@ -70,7 +70,7 @@ def build_feature_decoder(
         A `keras.Model` from `(n, latent_length(shape, latent_dim))` to `(n, shape.length)`.
     """
     latents = keras.Input((latent_length(shape, latent_dim),), name="latents")
-    codes = FeatureShape(latent_dim, shape.height, shape.width, place_latent_dim(latent_dim))
+    codes = FeatureShape(latent_dim, shape.height, shape.width, (place_latent_dim(latent_dim),))
     vectors, places = codes.split(latents)
     vectors = _through(vectors, VECTOR_WIDTH * base_width, shape.vector, "linear")
     places = _through(places, PLACE_WIDTH * base_width, shape.channels, "linear")

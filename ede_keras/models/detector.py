@@ -1,7 +1,7 @@
 """The scoring half of a model: calibrate it, score images, decide (Section 3.3.4)."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -54,6 +54,11 @@ class AnomalyDetector(GraphModel):
     @property
     def equation8_weights(self) -> Mapping[str, float]:
         """The weights of the terms of Equation (8), by name."""
+        return self.score_weights
+
+    @property
+    def equation8_terms(self) -> Collection[str]:
+        """The names of the score's terms that are Equation (8)'s."""
         return self.score_weights
 
     def call(self, inputs, training=None, mask=None):
@@ -124,6 +129,13 @@ class AnomalyDetector(GraphModel):
         """
         score, label = self.anomaly_score(terms)
         return np.asarray(score), np.asarray(label)
+
+    def weigh_terms(self, terms: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Each term's part of the scores, `(n,)` by name; `terms` as `compute_terms` returns them.
+
+        The score is their sum: terms are brought to one scale and weighted, as Equation (8) does.
+        """
+        return {name: np.asarray(part) for name, part in self.anomaly_score.weigh(terms).items()}
 
     def redecide(
         self,

@@ -1,6 +1,6 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -173,9 +173,14 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         return {first: self.omega1, "z_z2p": self.omega2}
 
     @property
+    def equation8_terms(self) -> Collection[str]:
+        """The names of the score's terms that are Equation (8)'s, without memory and pretext."""
+        return self.space.share(self.equation8_weights)
+
+    @property
     def score_weights(self) -> Mapping[str, float]:
         """The weight of each term of the score, by name."""
-        weights = self.space.share(self.equation8_weights)
+        weights = {**self.space.share(self.equation8_weights), **self.space.memory_weights}
         if not self.pretext or not self.pretext.term_weights:
             return weights
         factor = self.pretext.equation8_weight

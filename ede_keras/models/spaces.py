@@ -25,7 +25,7 @@ DROPOUT = 0.3
 
 
 class FeatureSettings(NamedTuple):
-    """How the channels of a feature row are scaled, and what counts how much in the score.
+    """How a feature row is scaled, and what of it counts how much in the score.
 
     Args:
         by_channel: As in `FeatureScaling`.
@@ -54,6 +54,7 @@ class PixelSpace:
     """
 
     memory: FeatureMemory | None = None
+    memory_weights: Mapping[str, float] = {}
     place_map: PlaceMap | None = None
 
     def __init__(self, image_shape: Sequence[int], arguments: EDEArguments):
@@ -91,7 +92,7 @@ class PixelSpace:
         return {name: losses.distance(x, y, norm)}
 
     def share(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """The weights of Equation (8) as those of all terms; here they are the same."""
+        """The weights of Equation (8) as those of `compare`'s terms; here they are the same."""
         return dict(weights)
 
     def recall(self, x: Any) -> tuple[dict, dict]:
@@ -124,10 +125,10 @@ class FeatureSpace:
         size = arguments.image_size
         assert size is not None  # as `resolve` leaves it
         images = keras.Input(image_shape, name="images")
-        vectors, places = backbone(self._as_rgb(networks.shrink(images, size)))
+        maps = backbone(self._as_rgb(networks.shrink(images, size)))
         self.backbone = backbone
-        self.extractor = keras.Model(images, FeatureRow()(vectors, places), name="extractor")
-        self.features = FeatureShape(vectors.shape[-1], *places.shape[1:])
+        self.extractor = keras.Model(images, FeatureRow()(maps), name="extractor")
+        self.features = FeatureShape.of_maps([tuple(m.shape) for m in maps])
         is_small = max(image_shape[:2]) <= LARGEST_SMALL
         self.settings = OF_SMALL_IMAGES if is_small else OF_LARGE_IMAGES
         self.scaling = FeatureScaling(
@@ -136,6 +137,7 @@ class FeatureSpace:
         rows = self.scaling(self.extractor(images))
         self.preprocessor = keras.Model(images, rows, name="preprocessor")
         self.memory = FeatureMemory(self.features, arguments.memory_size, name="feature_memory")
+        self.memory_weights = self.settings.memory
         self.place_map = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
         self.shape: tuple[int, ...] = (self.features.length,)
         self.latent_shape: tuple[int, ...] = (latent_length(self.features, arguments.latent_dim),)
@@ -181,8 +183,8 @@ class FeatureSpace:
         }
 
     def share(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """The weights of Equation (8) as those of all terms, the memory's among them."""
-        shared = dict(self.settings.memory)
+        """The weights of Equation (8) as those of `compare`'s terms."""
+        shared = {}
         for name, weight in weights.items():
             if name.startswith("x"):
                 shared[f"{name}_vector"] = self.settings.vector_share * weight

@@ -33,19 +33,21 @@ class LiveView(keras.callbacks.Callback):
         self.every = every
 
     def on_epoch_end(self, epoch, logs=None):
+        # A backbone would take much memory for all images at once, and in every epoch.
+        seen = self.model.extract_features(self.images)
         with self.writer.as_default(step=epoch):
             tf.summary.scalar("phase_weight", self.model.phase_weight)
             if epoch % self.every == 0:
-                self._write_phases()
-                for name, term in self.model.compute_terms(self.images).items():
+                self._write_phases(seen)
+                for name, term in self.model.compute_terms(seen).items():
                     if term.any():  # distances to normal codes are 0 before `calibrate`
                         tf.summary.histogram(f"held_out/{name}", term)
                 if self.model.graph.reconstruction is not None:
                     tf.summary.image("regenerated", draw_grid(self.model, self.images[:N_SHOWN]))
         self.writer.flush()
 
-    def _write_phases(self):
-        x = self.model.prepare(self.images)
+    def _write_phases(self, seen):
+        x = self.model.prepare(seen)
         reconstructions, adversarial = self.model.objectives(x, training=False)
         for i, loss in enumerate(reconstructions):
             tf.summary.scalar(f"held_out/phase1_ede{i + 1}", loss)

@@ -9,18 +9,18 @@ from ede_keras.backbones.backbone import Backbone, choose_maps
 from ede_keras.errors import InputError
 
 
-def test_vector_and_places():
+def test_the_maps_of_scaled_pixels():
     network = choose_maps(make_backbone())
     backbone = Backbone(network, mean=10.0, scale=4.0)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
-    coarse, last = (np.asarray(m) for m in network((pixels - 10) / 4))
-    vectors, places = backbone(pixels)
-    np.testing.assert_allclose(vectors, last.mean((1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(places, coarse, rtol=1e-5, atol=1e-5)
-    assert backbone.compute_output_shape(pixels.shape) == (vectors.shape, places.shape)
+    maps = backbone(pixels)
+    assert [m.shape for m in maps] == [(2, 4, 6, 6), (2, 2, 3, 5), (2, 2, 3, 8)]
+    for found, expected in zip(maps, network((pixels - 10) / 4), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert backbone.compute_output_shape(pixels.shape) == [m.shape for m in maps]
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(backbone))
     again.set_weights(backbone.get_weights())
-    np.testing.assert_array_equal(again(pixels)[0], vectors)
+    np.testing.assert_array_equal(again(pixels)[0], maps[0])
 
 
 def test_the_last_sum_of_a_stride_counts():
@@ -33,6 +33,10 @@ def test_the_last_sum_of_a_stride_counts():
     network = choose_maps(keras.Model(images, x))
     assert network.outputs[0] is total
     assert [tensor.shape[-1] for tensor in network.outputs] == [4, 6]
+    x = keras.layers.Add()([x, x])
+    x = keras.layers.Conv2D(7, 1)(x)
+    network = choose_maps(keras.Model(images, x))
+    assert [tensor.shape[-1] for tensor in network.outputs] == [4, 6, 7]
 
 
 def grey():

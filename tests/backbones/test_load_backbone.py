@@ -24,8 +24,8 @@ def test_efficientnet_lite0(lite0):
     assert lite0.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert lite0.source == "efficientnet_lite0"
     assert efficientnet_lite.build_efficientnet_lite0().count_params() == 3_413_024
-    vectors, places = lite0(np.zeros((2, 64, 96, 3), "float32"))
-    assert vectors.shape == (2, 1280) and places.shape == (2, 4, 6, 112)
+    maps = lite0(np.zeros((2, 64, 96, 3), "float32"))
+    assert [m.shape for m in maps] == [(2, 4, 6, 112), (2, 2, 3, 192), (2, 2, 3, 1280)]
     assert not lite0.trainable_variables
     from_file = load_backbone(str(path))
     np.testing.assert_array_equal(
@@ -74,7 +74,7 @@ def test_the_same_features_as_pytorch():
         maps.append(x)
     last = functional.relu6(normalize(convolve(x, "_conv_head"), "_bn1"))
     found = load_backbone("efficientnet_lite0").network((pixels - 127) / 128)
-    for one, other in zip(found, (maps[4], last), strict=True):
+    for one, other in zip(found, (maps[4], maps[5], last), strict=True):
         np.testing.assert_allclose(one, other.numpy().transpose(0, 2, 3, 1), atol=1e-4)
 
 
@@ -85,9 +85,9 @@ def test_a_keras_file(tmp_path):
     assert backbone.source == "own.keras"
     assert backbone.sha256 == sources.hash_file(tmp_path / "own.keras")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype("float32")
-    vectors, places = backbone(pixels)
-    np.testing.assert_allclose(vectors, np.asarray(network(pixels)).mean((1, 2)), rtol=1e-5)
-    assert places.shape == (3, 4, 4, 6)
+    maps = backbone(pixels)
+    assert [m.shape for m in maps] == [(3, 4, 4, 6), (3, 2, 2, 5), (3, 2, 2, 8)]
+    np.testing.assert_allclose(maps[-1], network(pixels), rtol=1e-5)
 
 
 def test_a_network_of_keras_applications(monkeypatch):
@@ -105,8 +105,8 @@ def test_a_network_of_keras_applications(monkeypatch):
     keras.utils.set_random_seed(0)
     network = original(include_top=False, weights=None)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
-    expected = np.asarray(network(pixels / 127.5 - 1)).mean((1, 2))
-    np.testing.assert_allclose(backbone(pixels)[0], expected, rtol=1e-3, atol=1e-5)
+    expected = network(pixels / 127.5 - 1)
+    np.testing.assert_allclose(backbone(pixels)[-1], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["keras.applications.MobileNetV2", "keras_cv.a_preset"])

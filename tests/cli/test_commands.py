@@ -24,6 +24,8 @@ METRICS = {
     "images_per_second",
     "omega1",
     "contamination",
+    "terms",
+    "equation8_auroc",
 }
 
 
@@ -74,6 +76,12 @@ def test_metrics_follow_from_the_scores(run_dir):
     assert metrics["auroc"] == roc_auc_score(truth, score)
     assert (label == (score > metrics["threshold"])).all()
     assert truth.mean() == 0.5
+    terms = metrics["terms"]
+    assert list(terms) == ["x_x2p", "z_z2p", "pretext", "latent_distance", "feature_distance"]
+    # The shares of all terms together are the mean score of the images labelled anomalous.
+    total = sum(term["share"] for term in terms.values())
+    assert total == pytest.approx(score[label == 1].mean(), rel=1e-4)
+    assert 0 <= metrics["equation8_auroc"] <= 1
 
 
 def test_scores_are_of_the_images_that_the_index_names(run_dir):

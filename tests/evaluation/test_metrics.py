@@ -2,7 +2,7 @@
 
 import pytest
 
-from ede_keras.evaluation.metrics import compute_metrics
+from ede_keras.evaluation.metrics import compare_terms, compute_metrics
 
 
 def test_by_hand():
@@ -28,3 +28,22 @@ def test_unknown_true_labels_have_no_metrics():
     assert metrics == dict.fromkeys(("auroc", "average_precision", "f1", "n_anomalous")) | {
         "n_test": 2
     }
+
+
+def test_terms_by_hand():
+    # Alone, a has all four pairs of an anomalous and a normal image in order; b has one of them and
+    # one tie. The model labels the last two images as anomalous.
+    parts = {"a": [0.0, 0.1, 0.5, 0.7], "b": [0.2, 0.0, 0.2, -0.1], "c": [0.0, 0.0, 0.0, 0.0]}
+    found = compare_terms(parts, labels=[0, 0, 1, 1], true_labels=[0, 0, 1, 1])
+    assert found["a"] == {"share": pytest.approx(0.6), "auroc": 1.0, "auroc_without": 1.5 / 4}
+    assert found["b"] == {"share": pytest.approx(0.05), "auroc": 1.5 / 4, "auroc_without": 1.0}
+    assert found["c"]["auroc"] == 0.5
+    assert found["c"]["auroc_without"] == 1.0  # sums .2 .1 .7 .6
+
+
+def test_terms_of_broken_images_and_without_labels():
+    parts = {"a": [0.0, float("nan"), 3e38], "b": [1.0, 0.0, 3e38]}
+    found = compare_terms(parts, labels=[0, 1, 1], true_labels=[0, 1, 1])
+    assert found["a"]["auroc"] == 1.0 and found["a"]["share"] > 1e38
+    found = compare_terms({"a": [0.0, 1.0]}, labels=[0, 0], true_labels=None)
+    assert found == {"a": {"share": None, "auroc": None, "auroc_without": None}}

@@ -62,6 +62,9 @@ def test_the_page_shows_the_scores(evaluated):
     np.testing.assert_allclose(page.data["scores"], [float(r["score"]) for r in rows], atol=1e-6)
     assert page.data["truth"] == [int(row["true_label"]) for row in rows]
     metrics = json.loads((evaluated / "evaluation.json").read_text())
+    share = metrics["terms"]["pretext"]["share"]
+    (row,) = [row for row in page.rows if row[0] == "pretext"][:1]
+    assert row[1:3] == ["3", f"{share:.3g}"]
     assert f"{100 * metrics['auroc']:.1f} of 100 pairs" in text
     assert ["latent_dim", "4"] in page.rows and ["seed", "0"] in page.rows
     assert {"Most anomalous", "Least anomalous"} <= set(page.headings)

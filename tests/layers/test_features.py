@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.linalg
 
 from ede_keras.layers.anomaly_map import PlaceMap
 from ede_keras.layers.feature_memory import FeatureMemory, highest_mean
@@ -13,7 +14,7 @@ from ede_keras.layers.feature_networks import (
 )
 from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShape, join
 
-SHAPE = FeatureShape(vector=5, height=2, width=3, channels=4)
+SHAPE = FeatureShape(vector=5, height=2, width=3, groups=(1, 3))
 
 
 @pytest.fixture
@@ -30,41 +31,78 @@ def test_the_parts_of_a_row(rows):
     np.testing.assert_array_equal(join(vectors, places), rows)
 
 
-def test_a_row_has_vectors_and_places_of_length_1():
+def test_the_row_of_three_maps():
     random = np.random.default_rng(1)
-    vectors = random.normal(size=(2, 5)).astype("float32")
-    maps = random.normal(size=(2, 4, 5, 3)).astype("float32")
-    found, places = FeatureShape(5, 4, 5, 3).split(FeatureRow()(vectors, maps))
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    np.testing.assert_allclose(found, vectors / length, rtol=1e-5)
-    inner = maps[:, 0:3, 1:4].mean((1, 2))  # around row 1, column 2
-    corner = maps[:, 0:2, 0:2].mean((1, 2))  # what lies beyond the border does not count
-    for place, around in ((1 * 5 + 2, inner), (0, corner)):
-        expected = around / np.linalg.norm(around, axis=1, keepdims=True)
-        np.testing.assert_allclose(places[:, place], expected, rtol=1e-5)
+    sizes = (4, 6, 3), (2, 3, 2), (2, 3, 5)
+    maps = [random.normal(size=(2, *size)).astype("float32") for size in sizes]
+    shape = FeatureShape.of_maps([m.shape for m in maps])
+    assert shape == FeatureShape(10, 4, 6, (3, 2))
+    rows = FeatureRow()(maps)
+    assert FeatureRow().compute_output_shape([m.shape for m in maps]) == rows.shape
+    vectors, places = (np.asarray(part) for part in shape.split(rows))
+    means = [m.mean((1, 2)) for m in maps]
+    expected = [mean / np.linalg.norm(mean, axis=1, keepdims=True) for mean in means]
+    np.testing.assert_allclose(vectors, np.concatenate(expected, 1), rtol=1e-5)
+    inner = maps[0][:, 0:3, 1:4].mean((1, 2))  # around row 1, column 2
+    corner = maps[0][:, 0:2, 0:2].mean((1, 2))  # what lies beyond the border does not count
+    for place, around in ((1 * 6 + 2, inner), (0, corner)):
+        np.testing.assert_allclose(places[:, place, :3], around, rtol=1e-4, atol=1e-6)
+    # The corner of a coarse map stays in the corner of the finer grid.
+    around = maps[1][:, 0:2, 0:2].mean((1, 2))
+    np.testing.assert_allclose(places[:, 0, 3:], around, rtol=1e-4, atol=1e-6)
+
+
+def test_a_row_of_two_maps_has_places_of_both():
+    maps = [np.ones((1, 4, 4, 3), "float32"), np.ones((1, 2, 2, 5), "float32")]
+    assert FeatureShape.of_maps([m.shape for m in maps]) == FeatureShape(8, 4, 4, (3, 5))
+    assert FeatureRow()(maps).shape == (1, 8 + 16 * 8)
+
+
+def soften(group):
+    """Divided by its length and a tenth of the mean length of all of them."""
+    lengths = np.linalg.norm(group, axis=-1, keepdims=True)
+    return group / (lengths + 0.1 * lengths.mean())
+
+
+def whiten(codes, by_channel):
+    """Independent of the layer: by scipy's matrix root; with a mean square of 1."""
+    if by_channel:
+        codes = codes / (codes.std(0) + codes.std(0).mean())
+    covariance = np.cov(codes.T, bias=True)
+    shrunk = covariance + 0.1 * np.diag(covariance).mean() * np.eye(len(covariance))
+    white = (codes - codes.mean(0)) @ np.linalg.inv(scipy.linalg.sqrtm(shrunk))
+    return white / np.sqrt(np.square(white).mean())
 
 
 @pytest.mark.parametrize("by_channel", [True, False])
 def test_scaling(rows, by_channel):
     layer = FeatureScaling(SHAPE, by_channel)
-    np.testing.assert_array_equal(layer(rows), rows)  # as it is before `adapt`
     layer.adapt(rows)
     vectors, places = (np.asarray(part) for part in SHAPE.split(layer(rows)))
-    np.testing.assert_allclose(vectors.mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(places.mean((0, 1)), 0, atol=1e-5)
     # Both parts have half of a mean over the row, which is 1.
     np.testing.assert_allclose(np.square(vectors).sum(1).mean(), 29 / 2, rtol=1e-4)
     np.testing.assert_allclose(np.square(places).sum((1, 2)).mean(), 29 / 2, rtol=1e-4)
-    before, after = rows[:, :5].std(0), vectors.std(0)
-    own = before + before.mean() if by_channel else np.ones(5)
-    ratio = after * own / before
-    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    raw, at = (np.asarray(part, "float64") for part in SHAPE.split(rows))
+    np.testing.assert_allclose(vectors, whiten(raw, by_channel) * np.sqrt(29 / 10), rtol=1e-3, atol=1e-3)
+    soft = np.concatenate([soften(at[..., :1]), soften(at[..., 1:])], axis=-1)
+    expected = whiten(soft.reshape(-1, 4), by_channel) * np.sqrt(29 / 48)
+    np.testing.assert_allclose(places.reshape(-1, 4), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_scaling_does_not_depend_on_how_rows_are_read(rows):
+    many = np.concatenate([rows, rows * 1.1, rows * 0.9])  # two chunks
+    layers = [FeatureScaling(SHAPE, False), FeatureScaling(SHAPE, False)]
+    for layer, order in zip(layers, (np.arange(120), np.arange(120)[::-1]), strict=True):
+        layer.adapt(many[order])
+    np.testing.assert_allclose(layers[0](rows), layers[1](rows), rtol=1e-3, atol=1e-4)
 
 
 def test_features_that_never_vary_stay_finite():
     layer = FeatureScaling(SHAPE, True)
     layer.adapt(np.ones((3, 29), "float32"))
     np.testing.assert_allclose(layer(np.ones((2, 29), "float32")), 0, atol=1e-4)
+    layer.adapt(np.zeros((3, 29), "float32"))
+    assert np.isfinite(layer(np.zeros((2, 29), "float32"))).all()
 
 
 def test_networks_treat_all_places_alike(rows):
