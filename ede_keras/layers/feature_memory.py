@@ -13,7 +13,10 @@ from ede_keras.layers.feature_row import FeatureShape
 
 # An image is as anomalous as the mean of this share of its places, those that deviate most.
 HIGHEST_SHARE = 0.02
-PLACES_KEPT = 4096
+PLACES_KEPT = 2048
+# Places to choose those from, and the length at which they are compared.
+_POOL, _PROJECTION = 30_000, 64
+_CHUNK = 64  # rows read at a time
 TERMS = ("nearest_vector", "nearest_place")
 
 
@@ -21,6 +24,35 @@ def highest_mean(values: Any) -> Any:
     """The mean of the highest `HIGHEST_SHARE` of each image's `(n, places)`, at least one place."""
     n = max(math.ceil(HIGHEST_SHARE * values.shape[1]), 1)
     return ops.mean(ops.top_k(values, n)[0], axis=-1)
+
+
+def choose_spread(codes: np.ndarray, n: int) -> np.ndarray:
+    """The positions of n codes, or of all if there are fewer, that are far from each other.
+
+    Each is the one farthest from those chosen before, so rare codes are kept as well as frequent
+    ones, of which there may be far more: plain background, for instance. Distances are those of
+    random projections.
+
+    Args:
+        codes: float32 `(m, c)`.
+        n: Number of codes to choose.
+
+    References: Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical
+    Computer Science 38 (1985), for memories of places Roth et al., "Towards total recall in
+    industrial anomaly detection", CVPR 2022.
+    """
+    projection = np.random.default_rng(0).normal(size=(codes.shape[1], _PROJECTION))
+    codes = codes @ projection.astype("float32")
+    lengths = np.square(codes).sum(1)
+    distances = np.full(len(codes), np.inf, "float32")
+    chosen = [0]
+    while len(chosen) < min(n, len(codes)):
+        last = chosen[-1]
+        to_last = lengths + lengths[last] - 2 * codes @ codes[last]
+        distances = np.minimum(distances, to_last)
+        distances[last] = -np.inf
+        chosen.append(int(distances.argmax()))
+    return np.array(chosen)
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -57,7 +89,10 @@ class FeatureMemory(keras.layers.Layer):
         self.built = True
 
     def adapt(self, rows: np.ndarray, scale: Callable[[np.ndarray], Any]) -> None:
-        """Keeps vectors and places of normal images; if there are more than fit, a random subset.
+        """Keeps vectors and places of normal images.
+
+        If there are more than fit, the vectors are a random subset, and the places those of a
+        random subset that `choose_spread` chooses.
 
         Args:
             rows: Feature rows of normal images, not scaled, `(n, length)`, n at least 2.
@@ -65,21 +100,23 @@ class FeatureMemory(keras.layers.Layer):
         """
         random = np.random.default_rng(0)
         n = len(rows)
-        # Repeated codes fill a memory that is larger than needed; they change no distance.
-        images = np.resize(random.permutation(n), self.memory_size)
-        spots = random.permutation(n * self.shape.places)
-        spots = np.resize(spots, PLACES_KEPT)
-        vectors = np.empty(self.vectors.shape, "float32")
-        places = np.empty(self.places.shape, "float32")
-        for i in range(n):  # a row at a time: all of them may not fit into memory
-            is_vector, is_place = images == i, spots // self.shape.places == i
-            if not (is_vector.any() or is_place.any()):
-                continue
-            vector, at = (np.asarray(p) for p in self.shape.split(scale(rows[i : i + 1])))
-            vectors[is_vector] = vector
-            places[is_place] = at[0, spots[is_place] % self.shape.places]
-        self.vectors.assign(vectors)
-        self.places.assign(places)
+        images = random.permutation(n)[: self.memory_size]
+        spots = random.permutation(n * self.shape.places)[:_POOL]
+        vectors = np.empty((len(images), self.shape.vector), "float32")
+        places = np.empty((len(spots), self.shape.channels), "float32")
+        for start in range(0, n, _CHUNK):  # all rows may not fit into memory
+            found = self.shape.split(scale(rows[start : start + _CHUNK]))
+            for kept, positions, values in zip(
+                (vectors, places), (images, spots), found, strict=True
+            ):
+                values = np.reshape(values, (-1, kept.shape[1]))
+                per_row = len(values) // len(found[0])
+                here = positions // per_row // _CHUNK == start // _CHUNK
+                kept[here] = values[positions[here] - start * per_row]
+        places = places[choose_spread(places, PLACES_KEPT)]
+        self.vectors.assign(np.resize(vectors, self.vectors.shape))
+        self.places.assign(np.resize(places, self.places.shape))
+        # `resize` repeats codes if the memory is larger than needed; they change no distance.
         self.adapted.assign(1.0)
 
     def call(self, rows: Any) -> tuple[dict, Any]:

@@ -6,7 +6,7 @@ import pytest
 import scipy.linalg
 
 from ede_keras.layers.anomaly_map import PlaceMap
-from ede_keras.layers.feature_memory import FeatureMemory, highest_mean
+from ede_keras.layers.feature_memory import FeatureMemory, choose_spread, highest_mean
 from ede_keras.layers.feature_networks import (
     build_feature_decoder,
     build_feature_encoder,
@@ -173,3 +173,15 @@ def test_layers_come_back_from_their_configs(layer):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert again.get_config() == layer.get_config()
     assert [w.shape for w in again.weights] == [w.shape for w in layer.weights]
+
+
+def test_chosen_codes_are_spread_out():
+    random = np.random.default_rng(0)
+    frequent = random.normal(0, 0.01, (500, 5))
+    rare = 10 * np.eye(5)
+    codes = np.concatenate([frequent[:250], rare, frequent[250:]]).astype("float32")
+    chosen = choose_spread(codes, 6)
+    assert set(range(250, 255)) < set(chosen)  # one of the frequent ones stands for all of them
+    everything = choose_spread(codes[:20], 50)
+    assert sorted(everything) == list(range(20))
+    assert sorted(choose_spread(np.zeros((4, 5), "float32"), 3)) == [0, 1, 2]
