@@ -2,7 +2,7 @@
 
   python -m benchmarks.parts --data_dir=path/to/sets         # each folder in it, three seeds
   python -m benchmarks.parts --data_dir=path/to/sets --sets=screw --recipes=features
-  python -m benchmarks.parts --report                        # print the table
+  python -m benchmarks.accuracy --report                     # write the table into its page
 
 Each run is one of train.py in a temporary folder. With recipe features the baselines see the same
 features: the residual of principal components and the distance to the nearest normal one, of the
@@ -26,8 +26,6 @@ from ede_keras.cli.runs import load_run, load_split
 from ede_keras.layers.feature_memory import highest_mean
 
 RECIPES = ("features", "default")
-METRICS = ("auroc", "pixel_auroc", "pixel_aupro")
-BASELINES = ("pca", "nearest_neighbour")
 # Places to fit the baselines on, a random choice.
 PLACES = 20_000
 
@@ -40,7 +38,6 @@ def define_flags():
     flags.DEFINE_list("recipes", list(RECIPES), "Recipes.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
     flags.DEFINE_string("results", str(tables.RESULTS / "parts/parts.jsonl"), "Results file.")
-    flags.DEFINE_bool("report", False, "Print the table and stop.")
 
 
 def score_baselines(model, split, seed):
@@ -53,7 +50,7 @@ def score_baselines(model, split, seed):
     known = places.reshape(-1, shape.channels)
     known = known[np.random.default_rng(seed).permutation(len(known))[:PLACES]]
     found = {}
-    for name in BASELINES:
+    for name in tables.BASELINES:
         scores = simple.METHODS[name](vectors, seed)(test_vectors)
         found[f"{name}_of_vectors"] = roc_auc_score(split.y_test, scores)
         by_place = simple.METHODS[name](known, seed)(test_places.reshape(-1, shape.channels))
@@ -83,7 +80,7 @@ def measure(run):
         (path,) = Path(output_dir).rglob("config.json")
         config, metrics, model = load_run(path.parent)
         line = {**run, "image_size": config["image_size"], "n_train": metrics["n_train"]}
-        line |= {name: metrics[name] for name in METRICS if name in metrics}
+        line |= {name: metrics[name] for name in tables.PART_METRICS if name in metrics}
         line["seconds"] = round(seconds, 1)
         line["ms_an_image"] = round(1000 / metrics["images_per_second"], 1)
         if run["recipe"] == "features":
@@ -91,36 +88,8 @@ def measure(run):
     return {**line, **machine.versions()}
 
 
-def render(lines):
-    """The table in Markdown: a row per set and recipe, means and deviations over the seeds."""
-    others = [f"{name}_of_{part}" for name in BASELINES for part in ("vectors", "places")]
-    heads = ["set", "recipe", "seeds", *METRICS, *others, "seconds in all", "ms an image"]
-    rows = [[head.replace("_", " ") for head in heads], ["---"] * len(heads)]
-    for key in dict.fromkeys((line["set"], line["recipe"]) for line in lines):
-        same = [line for line in lines if (line["set"], line["recipe"]) == key]
-        cells = [*key, str(len(same))]
-        for name in (*METRICS, *others):
-            values = [line[name] for line in same if line.get(name) is not None]
-            cells.append(spell(values))
-        for name in ("seconds", "ms_an_image"):
-            cells.append(f"{np.mean([line[name] for line in same]):.0f}")
-        rows.append(cells)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def spell(values):
-    """A mean, and the deviation of several values."""
-    if not values:
-        return ""
-    mean = f"{np.mean(values):.3f}".removeprefix("0")
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values):.3f}".replace("± 0.", "± .")
-
-
 def main(argv):
     del argv
-    if FLAGS.report:
-        print(render(tables.read_lines(FLAGS.results)))
-        return
     if FLAGS.data_dir is None:
         raise app.UsageError("Expected --data_dir, a folder that holds a folder for each set.")
     sets = FLAGS.sets or sorted(path.name for path in Path(FLAGS.data_dir).iterdir())

@@ -47,6 +47,12 @@ MEANS = {
     "no pretext, plain autoencoder": ("default_no_pretext", "autoencoder"),
     "paper": ("paper", "full"),
 }
+# The row of a table that shows, for this recipe, the score without memory.
+EQUATION8 = "features"
+EQUATION8_ROW = "features, Equation (8) alone"
+# The columns of the table of real parts: what a run measures, and baselines on the same features.
+PART_METRICS = ("auroc", "equation8_auroc", "pixel_auroc", "pixel_aupro")
+BASELINES = ("pca", "nearest_neighbour")
 # The page that holds the table of means; the page below holds every other part.
 README = "README.md"
 RESULTS_PAGE = "docs/pages/results.md"
@@ -168,8 +174,12 @@ def render_table(lines, table):
         f"| data | recipe | mean | {' | '.join(str(c) for c in CLASSES)} |",
         f"| --- | --- | --- |{' --- |' * len(CLASSES)}",
     ]
-    groups = group_runs(line for line in lines if in_table(line, table))
-    order = {name: i for i, name in enumerate((*COMPARED, "default_no_pretext", *VARIANTS))}
+    own = [line for line in lines if in_table(line, table)]
+    groups = group_runs([*own, *_by_equation8(own)])
+    names = dict.fromkeys((*COMPARED, "default_no_pretext", *VARIANTS))
+    order = {name: i for i, name in enumerate(names)} | {
+        EQUATION8_ROW: list(names).index(EQUATION8)
+    }
     for group in sorted(groups, key=lambda g: (g[:2], order[g[2]], order[g[3]])):
         dataset, protocol, recipe, variant = group
         classes = groups[group]
@@ -187,11 +197,39 @@ def render_table(lines, table):
     return "\n".join(rows)
 
 
+def _by_equation8(lines):
+    """The runs of the recipe with a memory as they would be without it."""
+    return [
+        {**line, "recipe": EQUATION8_ROW, "auroc": line["equation8_auroc"]}
+        for line in lines
+        if line["recipe"] == EQUATION8
+    ]
+
+
 def _spell(mean, deviation):
     if mean is None:
         return ""
     number = f"{mean:.3f}".removeprefix("0")
     return number if deviation is None else f"{number} ± {deviation:.3f}".replace("± 0.", "± .")
+
+
+def render_parts(lines):
+    """Renders the table of real parts in Markdown: a row per set and recipe, means over seeds."""
+    columns = [*PART_METRICS]
+    columns += [f"{name}_of_{part}" for name in BASELINES for part in ("vectors", "places")]
+    heads = ["set", "recipe", "seeds", *columns, "seconds in all", "ms an image"]
+    rows = [[head.replace("_", " ") for head in heads], ["---"] * len(heads)]
+    for key in dict.fromkeys((line["set"], line["recipe"]) for line in lines):
+        same = [line for line in lines if (line["set"], line["recipe"]) == key]
+        cells = [*key, str(len(same))]
+        for name in columns:
+            values = [line[name] for line in same if line.get(name) is not None]
+            mean = np.mean(values) if values else None
+            cells.append(_spell(mean, np.std(values) if len(values) > 1 else None))
+        for name in ("seconds", "ms_an_image"):
+            cells.append(f"{np.mean([line[name] for line in same]):.0f}")
+        rows.append(cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def render_audit(lines):
@@ -259,10 +297,11 @@ def render_all(folder=RESULTS):
     audits = [
         line for path in sorted(Path(folder, "audit").glob("*.jsonl")) for line in read_lines(path)
     ]
-    parts = {f"table {table}": render_table(lines, table) for table in TABLES}
+    shown = {f"table {table}": render_table(lines, table) for table in TABLES}
+    shown["parts"] = render_parts(read_lines(Path(folder, "parts/parts.jsonl")))
     return {
         README: {"means": render_means(lines)},
-        RESULTS_PAGE: {**parts, "audit": render_audit(audits)},
+        RESULTS_PAGE: {**shown, "audit": render_audit(audits)},
     }
 
 

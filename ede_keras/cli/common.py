@@ -160,10 +160,12 @@ def score_set(model, images, true_labels, masks=None):
 def measure_terms(model, terms, labels, true_labels):
     """The metrics of the terms of a score; see `score_set`."""
     parts = model.weigh_terms(terms)
-    metrics = {"terms": compare_terms(parts, labels, true_labels)}
+    metrics: dict = {"terms": compare_terms(parts, labels, true_labels)}
     own = {name: part for name, part in parts.items() if name in model.equation8_terms}
     if len(own) < len(parts):
-        metrics["equation8_auroc"] = compute_metrics(sum(own.values()), labels, true_labels)["auroc"]
+        metrics["equation8_auroc"] = compute_metrics(sum(own.values()), labels, true_labels)[
+            "auroc"
+        ]
     return metrics
 
 

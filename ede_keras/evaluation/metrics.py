@@ -63,7 +63,7 @@ def compare_terms(
         (0.9, 1.0, 1.0)
     """
     flagged = np.asarray(labels) == 1
-    limit = np.finfo("float32").max / len(parts)
+    limit = float(np.finfo("float32").max) / len(parts)
     # Parts that are not finite belong to broken images, which count as anomalous.
     values = {
         name: np.nan_to_num(np.asarray(part, "float64"), nan=limit, posinf=limit, neginf=limit)

@@ -35,14 +35,15 @@ class FeatureShape(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[Any]) -> Self:
         """The shape of its values, as a config has them."""
-        *sizes, groups = values
-        return cls(*sizes, tuple(groups))
+        vector, height, width, groups = values
+        return cls(vector, height, width, tuple(groups))
 
     @classmethod
     def of_maps(cls, shapes: Sequence[tuple]) -> Self:
         """The shape of a backbone's maps' rows; see `FeatureRow`."""
         channels = tuple(shape[-1] for shape in shapes)
-        return cls(sum(channels), *shapes[0][1:3], channels[: _count_of_places(shapes)])
+        _, height, width, _ = shapes[0]
+        return cls(sum(channels), height, width, channels[: _count_of_places(shapes)])
 
     @property
     def places(self) -> int:
@@ -150,7 +151,9 @@ class FeatureScaling(keras.layers.Layer):
         self.lengths.assign(lengths / (len(rows) * self.shape.places))
         moments = [_Moments(n) for n in (self.shape.vector, self.shape.channels)]
         for start in chunks:
-            for part, moment in zip(self._split(rows[start : start + _CHUNK]), moments, strict=True):
+            for part, moment in zip(
+                self._split(rows[start : start + _CHUNK]), moments, strict=True
+            ):
                 moment.add(np.asarray(part, "float64").reshape(-1, part.shape[-1]))
         for moment, gain, center, kernel in zip(
             moments, self.shape.gains, self.centers, self.kernels, strict=True
@@ -161,13 +164,13 @@ class FeatureScaling(keras.layers.Layer):
 
     def _sum_lengths(self, rows):
         places = self.shape.split(np.asarray(rows, "float32"))[1]
-        return np.array([np.asarray(self._length(g), "float64").sum() for g in self._groups(places)])
+        return np.array(
+            [np.asarray(self._length(g), "float64").sum() for g in self._groups(places)]
+        )
 
     def _groups(self, places):
         ends = np.cumsum(self.shape.groups)
-        return [
-            places[..., end - n : end] for end, n in zip(ends, self.shape.groups, strict=True)
-        ]
+        return [places[..., end - n : end] for end, n in zip(ends, self.shape.groups, strict=True)]
 
     def _length(self, group):
         return ops.sqrt(ops.sum(ops.square(group), axis=-1, keepdims=True))

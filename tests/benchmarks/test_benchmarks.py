@@ -39,6 +39,14 @@ def test_a_table_holds_its_own_runs_alone():
         assert text in ablation
 
 
+def test_a_row_shows_equation_8_without_the_memory():
+    lines = [line(c, 0, 0.9, "features", equation8_auroc=0.8) for c in range(10)]
+    rows = tables.render_table([*lines, line(0, 0, 0.7, "paper")], "2").splitlines()
+    assert rows[2].startswith("| mnist, official | features | .900 |")
+    assert rows[3].startswith("| mnist, official | features, Equation (8) alone | .800 |")
+    assert rows[4].startswith("| mnist, official | paper |")
+
+
 def test_the_table_of_means_has_a_column_per_method():
     lines = [line(c, seed, 0.9 + seed / 50) for c in range(10) for seed in range(3)]
     lines += [line(c, 0, 0.5, "paper") for c in range(9)]  # one class is missing
@@ -61,7 +69,11 @@ def test_the_table_of_means_has_a_column_per_method():
 
 def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
     names = {"README.md": ["means"], "docs/pages/results.md": []}
-    names["docs/pages/results.md"] = [*(f"table {table}" for table in tables.TABLES), "audit"]
+    names["docs/pages/results.md"] = [
+        *(f"table {table}" for table in tables.TABLES),
+        "parts",
+        "audit",
+    ]
     (tmp_path / "docs/pages").mkdir(parents=True)
     for page, parts in names.items():
         marked = [f"<!-- {name} -->\nold\n<!-- end of {name} -->" for name in parts]
@@ -69,6 +81,8 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
     for c in range(10):
         tables.append_line(tmp_path / "results/one.jsonl", line(c, 0, 0.9 - c / 100))
     tables.append_line(tmp_path / "results/two.jsonl", line(1, 1, 0.7))
+    part = {"set": "screw", "recipe": "features", "seconds": 9, "ms_an_image": 3}
+    tables.append_line(tmp_path / "results/parts/parts.jsonl", {**part, "auroc": 0.75})
     audits = {"auroc_by_batch_statistics": 0.97, "auroc_by_test_epoch": 0.91}
     tables.append_line(tmp_path / "results/audit/audit.jsonl", line(0, 0, 0.9, **audits))
     tables.write_report(tmp_path / "results", tmp_path)
@@ -77,6 +91,7 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
         assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")
         assert text.count("between") == len(parts) - 1
     assert "| .900 | .795 ± .095 |" in text and "| .900 | .970 | .910 |" in text
+    assert "| screw | features | 1 | .750 |" in text
     assert "| mnist, official | .855 |" in (tmp_path / "README.md").read_text()
 
 

@@ -7,7 +7,7 @@ from makers import make_backbone, make_images
 from sklearn.metrics import roc_auc_score
 
 import ede_keras
-from benchmarks import parts
+from benchmarks import parts, tables
 from ede_keras.backbones.backbone import Backbone, choose_maps
 
 
@@ -21,7 +21,7 @@ def test_a_row_per_set_and_recipe():
     lines[-1] |= {"seconds": 7.4, "ms_an_image": 1.2, "pixel_auroc": None}
     heads, _, *rows = (
         dict(zip(range(20), (cell.strip() for cell in row.split("|")[1:-1]), strict=False))
-        for row in parts.render(lines).splitlines()
+        for row in tables.render_parts(lines).splitlines()
     )
     columns = {name: i for i, name in heads.items()}
     features, default = rows
@@ -50,5 +50,5 @@ def test_baselines_see_the_features_of_the_model():
     expected = roc_auc_score(split.y_test, nearest)
     assert abs(found["nearest_neighbour_of_vectors"] - expected) < 1e-6
     assert set(found) == {
-        f"{name}_of_{part}" for name in parts.BASELINES for part in ("vectors", "places")
+        f"{name}_of_{part}" for name in tables.BASELINES for part in ("vectors", "places")
     }

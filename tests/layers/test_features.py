@@ -83,7 +83,9 @@ def test_scaling(rows, by_channel):
     np.testing.assert_allclose(np.square(vectors).sum(1).mean(), 29 / 2, rtol=1e-4)
     np.testing.assert_allclose(np.square(places).sum((1, 2)).mean(), 29 / 2, rtol=1e-4)
     raw, at = (np.asarray(part, "float64") for part in SHAPE.split(rows))
-    np.testing.assert_allclose(vectors, whiten(raw, by_channel) * np.sqrt(29 / 10), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        vectors, whiten(raw, by_channel) * np.sqrt(29 / 10), rtol=1e-3, atol=1e-3
+    )
     soft = np.concatenate([soften(at[..., :1]), soften(at[..., 1:])], axis=-1)
     expected = whiten(soft.reshape(-1, 4), by_channel) * np.sqrt(29 / 48)
     np.testing.assert_allclose(places.reshape(-1, 4), expected, rtol=1e-3, atol=1e-3)
