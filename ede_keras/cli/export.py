@@ -65,6 +65,9 @@ def describe_model(
         f"{metrics['n_val']} held-out normal images may score higher",
         "AUROC on its test set": metrics["auroc"],
         "average precision": metrics["average_precision"],
+        "size": f"{model.count_params():,} weights, {4e-6 * model.count_params():.1f} MB",
+        "speed": f"{1000 / metrics['images_per_second']:.1f} ms an image, in batches, where the "
+        "model was trained",
         "`images`": f"float32 (n, {', '.join(map(str, model.image_shape))}), raw pixels, 0 to 255",
         "`image_bytes`": "PNG or JPEG of any size, grey or colour; resized to the size of `images`"
         f"; in a PNG of 16 bits {config.get('max_value') or MAX_VALUE} is white",

@@ -38,6 +38,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
     Args:
         directory: Folder to write to; created if missing. An existing history in it is continued.
         initial_epoch: Number of epochs trained before, whose lines are kept.
+        seconds_before: Seconds that a backbone's features took before `fit`. They count to the
+            first epoch.
 
     Attributes:
         seconds: Seconds that all epochs took, including those before an interruption.
@@ -46,8 +48,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
         InputError: The history is damaged.
     """
 
-    def __init__(self, directory: str | Path, initial_epoch: int = 0):
+    def __init__(self, directory: str | Path, initial_epoch: int = 0, seconds_before: float = 0.0):
         super().__init__()
+        self.seconds_before = seconds_before
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         for pattern in (".last.*.keras", ".history.*.csv"):
@@ -64,7 +67,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
                 self.seconds = sum(float(row["seconds"]) for row in self.rows)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - self.seconds_before
+        self.seconds_before = 0.0
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = round(time.perf_counter() - self._began, 3)

@@ -1,6 +1,7 @@
 """Training by a recipe, in one call."""
 
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -106,15 +107,17 @@ def fit_recipe(
             )
         initial_epoch = 0
     assert training.batch_size is not None  # the default by shape
+    began = time.perf_counter()
     x_train = model.prepare_training(x_train, verbose)
     validation_data = model.extract_features(validation_data, verbose == 1)
+    seconds_before = time.perf_counter() - began
     dataset, steps = make_train_dataset(
         x_train, training.batch_size, seed, initial_epoch, training.min_steps
     )
     # The learning rate comes before the checkpoint, whose history records it.
     first = learning_rate_callbacks(training)
     if checkpoint_dir is not None and is_chief:
-        first.append(EpochCheckpoint(checkpoint_dir, initial_epoch))
+        first.append(EpochCheckpoint(checkpoint_dir, initial_epoch, seconds_before))
     history = model.fit(
         dataset,
         steps_per_epoch=steps,

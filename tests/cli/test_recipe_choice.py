@@ -1,6 +1,7 @@
 """The recipe for a folder of images: on a backbone if its weights are there."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,3 +58,8 @@ def test_a_folder_from_training_to_the_report(run_command, tmp_path):
     done = run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={export}")
     card = (export / "1/MODEL.md").read_text()
     assert "efficientnet_lite0" in card and config["backbone_sha256"] in card
+    assert re.search(r"\| size \| [\d,]{9,} weights, \d+\.\d MB \|", card)
+    assert re.search(r"\| speed \| \d+\.\d ms an image, ", card)
+    terms = json.loads((run / "metrics.json").read_text())["terms"]
+    assert list(terms)[-2:] == ["nearest_vector", "nearest_place"] and len(terms) == 5
+    assert all(f"<tr><th>{name}</th>" in page for name in terms)

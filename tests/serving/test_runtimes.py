@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import slow
+from makers import make_backbone
 
 from ede_keras import EDE
+from ede_keras.backbones.backbone import Backbone, choose_maps
 from ede_keras.errors import InputError
 from ede_keras.models.variants import VARIANTS
 from ede_keras.serving import savedmodel, savedmodel_check, server_files
@@ -28,6 +30,7 @@ SHAPE = (16, 16, 1)
 # Recipe default_no_pretext has the graph of the paper's, but for the first term of Equation (8).
 EVERY = [("default_no_pretext", "full")]
 EVERY += [(recipe, variant) for recipe in ("paper", "default") for variant in VARIANTS]
+EVERY += [("features", "full")]
 
 
 def requires(*modules):
@@ -44,11 +47,15 @@ def exported(export_unchecked, tmp_path_factory):
     def exported(recipe="default", variant="full"):
         if (recipe, variant) not in done:
             small = {"base_width": 4, "latent_dim": 8, "image_size": 16}
-            if recipe == "default":
+            if recipe in ("default", "features"):
                 small["memory_size"] = 30
+            if recipe == "features":
+                small |= {"backbone": Backbone(choose_maps(make_backbone())), "image_size": 64}
             keras.utils.set_random_seed(1)
             model = VARIANTS[variant].from_recipe(recipe, SHAPE, **small)
             pixels = np.random.default_rng(1).integers(0, 256, (50, *SHAPE), dtype=np.uint8)
+            if recipe == "features":
+                model.prepare_training(pixels[:30])
             model.calibrate(pixels[:30], held_out=pixels[30:])
             output_dir = tmp_path_factory.mktemp("serving")
             done[recipe, variant] = model, export_unchecked(model, output_dir)

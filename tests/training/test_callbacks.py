@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -68,6 +69,16 @@ def test_a_history_is_continued(tmp_path):
     (tmp_path / "history.csv").write_text("epoch,seconds\n1,2.5\n2,1.25\n3,9\n")
     checkpoint = EpochCheckpoint(tmp_path, initial_epoch=2)
     assert [row["epoch"] for row in checkpoint.rows] == ["1", "2"] and checkpoint.seconds == 3.75
+
+
+def test_what_comes_before_the_first_epoch_counts_to_it(tmp_path):
+    checkpoint = EpochCheckpoint(tmp_path, seconds_before=100.0)
+    checkpoint.set_model(SimpleNamespace(save=lambda path: path.write_text("")))
+    for epoch in range(2):
+        checkpoint.on_epoch_begin(epoch)
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0})
+    first, second = (row["seconds"] for row in checkpoint.rows)
+    assert 100 <= first < 110 and second < 10 and checkpoint.seconds == first + second
 
 
 @pytest.mark.parametrize("content", ["", "epoch,seconds\n1", "epoch,sec\n1,2\n", "\0\n\n,"])
