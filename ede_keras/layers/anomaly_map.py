@@ -35,7 +35,6 @@ class PlaceMap(keras.layers.Layer):
             return self.add_weight(shape, initializer=value, trainable=False, name=name)
 
         self.center, self.scale = add("center", "zeros"), add("scale", "ones")
-        self.resizing = keras.layers.Resizing(*self.size, interpolation="bilinear")
         self.built = True
 
     def adapt(self, maps: Mapping[str, np.ndarray]) -> None:
@@ -50,7 +49,9 @@ class PlaceMap(keras.layers.Layer):
         scaled = [
             (maps[name] - self.center[k]) / self.scale[k] for k, name in enumerate(self.names)
         ]
-        return ops.squeeze(self.resizing(ops.expand_dims(sum(scaled), -1)), axis=-1)
+        # Not a layer in a layer: Keras would not take that one as built, and build the model anew.
+        resized = ops.image.resize(ops.expand_dims(sum(scaled), -1), self.size)
+        return ops.squeeze(resized, axis=-1)
 
     def compute_output_shape(self, maps_shape):
         """`(n, height, width)`."""

@@ -21,6 +21,8 @@ from ede_keras.utils.arguments import Arguments, Range, argument
 
 # Images of up to 64 pixels are small to a backbone.
 LARGEST_SMALL = 64
+# At which it sees images whose shorter side is at least that; chosen on deeppcb.
+LARGE_SIZES = (320, 448)
 UPDATES = ("joint", "alternate")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
@@ -61,7 +63,7 @@ def size_for_backbone(image_shape: Sequence[int]) -> int:
     height, width = image_shape[:2]
     if max(height, width) <= LARGEST_SMALL:
         return 128
-    return 320 if min(height, width) >= 320 else 224
+    return max(size for size in (224, *LARGE_SIZES) if size <= max(min(height, width), 224))
 
 
 def _with_backbone(image_shape, given):
@@ -142,7 +144,7 @@ class EDEArguments(Arguments):
         within=Range(least=16),
         by_shape=lambda shape: 16 if max(shape[:2]) <= 16 else 32,
         default_text="16 for images of up to 16 pixels, 32 for larger ones; with a backbone 128 "
-        "for images of up to 64 pixels, 320 from 320 pixels on, else 224",
+        "for images of up to 64 pixels, 448 from 448 pixels on, 320 from 320 on, else 224",
     )
     base_width: int | None = argument(
         None, "Filters of an encoder's first convolution.", within=_COUNT, **_by_colour(16, 32)

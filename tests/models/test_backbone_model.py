@@ -166,6 +166,9 @@ def test_grey_images_are_three_equal_channels(make, pictures):
         ((65, 30, 3), 224),
         ((319, 900, 3), 224),
         ((320, 320, 1), 320),
+        ((447, 900, 3), 320),
+        ((448, 448, 3), 448),
+        ((640, 2000, 3), 448),
     ],
 )
 def test_the_size_follows_the_images(shape, size):
