@@ -1,14 +1,14 @@
 """The scoring half of a model: calibrate it, score images, decide (Section 3.3.4)."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from ede_keras.errors import InputError
 from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
-from ede_keras.layers.feature_memory import FeatureMemory
+from ede_keras.layers.feature_memory import TERMS, FeatureMemory
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
@@ -57,9 +57,11 @@ class AnomalyDetector(GraphModel):
         return self.score_weights
 
     @property
-    def equation8_terms(self) -> Collection[str]:
-        """The names of the score's terms that are Equation (8)'s."""
-        return self.score_weights
+    def equation8_terms(self) -> list[str]:
+        """The names of the score's terms that are Equation (8)'s, not a memory's or a pretext's."""
+        beside = {*(TERMS if self.memory else ())}
+        beside |= {*(self.pretext.term_weights if self.pretext else ())}
+        return [name for name in self.score_weights if name not in beside]
 
     def call(self, inputs, training=None, mask=None):
         """The outputs for a batch of images, always in inference mode."""

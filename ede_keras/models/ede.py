@@ -1,6 +1,6 @@
 """EDE: two encoders shared by two decoders, and the anomaly score (Sections 3.2 to 3.3)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -171,11 +171,6 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         """ω1 and ω2 of Equation (8), by the names that `score_terms` gives its terms."""
         first = "x_x2p" if self.score == "image" else "z_z2"
         return {first: self.omega1, "z_z2p": self.omega2}
-
-    @property
-    def equation8_terms(self) -> Collection[str]:
-        """The names of the score's terms that are Equation (8)'s, without memory and pretext."""
-        return self.space.share(self.equation8_weights)
 
     @property
     def score_weights(self) -> Mapping[str, float]:
