@@ -23,7 +23,7 @@ import numpy as np
 from absl import app, flags
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from benchmarks import machine, simple, tables
+from benchmarks import machine, pages, simple, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.utils.files import read_csv, write_csv
@@ -157,7 +157,7 @@ def main(argv):
     del argv
     if FLAGS.report:
         if FLAGS["results"].using_default_value:
-            tables.write_report()
+            pages.write_report()
         else:
             lines = tables.read_lines(FLAGS.results)
             parts = (tables.render_table(lines, table) for table in tables.TABLES)

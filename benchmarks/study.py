@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from benchmarks import machine, tables
+from benchmarks import machine, pages, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.utils.files import read_json
 
@@ -63,7 +63,7 @@ def main(argv):
     del argv
     if FLAGS.report:
         study = tables.render_study(tables.read_lines(FLAGS.results))
-        tables.write_parts(PAGE, {"study": study})
+        pages.write_parts(PAGE, {"study": study})
         return
     with tempfile.TemporaryDirectory() as folder:
         tasks = {dataset: make_task(dataset, folder) for dataset in FLAGS.dataset}

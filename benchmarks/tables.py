@@ -1,4 +1,4 @@
-"""Defines the tables of results and writes them into README and the pages of docs/."""
+"""Defines the tables of results, and renders them in Markdown."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,6 @@ import numpy as np
 from benchmarks.simple import METHODS
 from ede_keras.models.recipes import RECIPES, get_recipe
 from ede_keras.models.variants import VARIANTS
-from ede_keras.utils.files import atomic_path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -53,9 +52,6 @@ EQUATION8_ROW = "features, Equation (8) alone"
 # The columns of the table of real parts: what a run measures, and baselines on the same features.
 PART_METRICS = ("auroc", "equation8_auroc", "pixel_auroc", "pixel_aupro")
 BASELINES = ("pca", "nearest_neighbour")
-# The page that holds the table of means; the page below holds every other part.
-README = "README.md"
-RESULTS_PAGE = "docs/pages/results.md"
 # The study changes one argument of the default recipe at a time, by flags of train.py. It runs on
 # these classes of the training parts, with seeds that no table uses.
 CHANGES = {
@@ -176,11 +172,11 @@ def render_table(lines, table):
     ]
     own = [line for line in lines if in_table(line, table)]
     groups = group_runs([*own, *_by_equation8(own)])
-    names = dict.fromkeys((*COMPARED, "default_no_pretext", *VARIANTS))
-    order = {name: i for i, name in enumerate(names)} | {
-        EQUATION8_ROW: list(names).index(EQUATION8)
-    }
-    for group in sorted(groups, key=lambda g: (g[:2], order[g[2]], order[g[3]])):
+    order = {name: i for i, name in enumerate((*COMPARED, "default_no_pretext", *VARIANTS))}
+    # The row of Equation (8) alone follows its recipe's.
+    for group in sorted(
+        groups, key=lambda g: (g[:2], order[g[2].split(",")[0]], g[2], order[g[3]])
+    ):
         dataset, protocol, recipe, variant = group
         classes = groups[group]
         cells = [
@@ -285,44 +281,3 @@ def render_means(lines):
         cells.append(f"{_spell(*simple[best])}, {best.replace('_', ' ')}" if best else "")
         rows.append(f"| {' | '.join([', '.join(data), *cells])} |")
     return "\n".join(rows)
-
-
-def render_all(folder=RESULTS):
-    """Renders every part that is made of results.
-
-    Returns:
-        `{page: {name: Markdown}}`, pages as paths from the root of the project.
-    """
-    lines = read_results(folder)
-    audits = [
-        line for path in sorted(Path(folder, "audit").glob("*.jsonl")) for line in read_lines(path)
-    ]
-    shown = {f"table {table}": render_table(lines, table) for table in TABLES}
-    shown["parts"] = render_parts(read_lines(Path(folder, "parts/parts.jsonl")))
-    return {
-        README: {"means": render_means(lines)},
-        RESULTS_PAGE: {**shown, "audit": render_audit(audits)},
-    }
-
-
-def split_at_marks(text, name):
-    """Splits a page into what stands before, between and after the marks of a part."""
-    before, rest = text.split(f"<!-- {name} -->\n")
-    between, after = rest.split(f"<!-- end of {name} -->")
-    return before, between, after
-
-
-def write_parts(page, parts):
-    """Replaces the text between the marks of each part, `{name: Markdown}`, in a page."""
-    text = page.read_text()
-    for name, part in parts.items():
-        before, _, after = split_at_marks(text, name)
-        text = f"{before}<!-- {name} -->\n{part}\n<!-- end of {name} -->{after}"
-    with atomic_path(page) as path:
-        path.write_text(text)
-
-
-def write_report(folder=RESULTS, root=ROOT):
-    """Writes the table of means into README, and the other tables and the audit into their page."""
-    for page, parts in render_all(folder).items():
-        write_parts(Path(root, page), parts)

@@ -9,14 +9,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ede_keras.layers.feature_row import FeatureShape
+from ede_keras.layers.feature_row import ROWS_AT_ONCE, FeatureShape
 
 # An image is as anomalous as the mean of this share of its places, those that deviate most.
 HIGHEST_SHARE = 0.02
 PLACES_KEPT = 2048
 # Places to choose those from, and the length at which they are compared.
 _POOL, _PROJECTION = 30_000, 64
-_CHUNK = 64  # rows read at a time
 TERMS = ("nearest_vector", "nearest_place")
 
 
@@ -104,14 +103,14 @@ class FeatureMemory(keras.layers.Layer):
         spots = random.permutation(n * self.shape.places)[:_POOL]
         vectors = np.empty((len(images), self.shape.vector), "float32")
         places = np.empty((len(spots), self.shape.channels), "float32")
-        for start in range(0, n, _CHUNK):  # all rows may not fit into memory
-            found = self.shape.split(scale(rows[start : start + _CHUNK]))
+        for start in range(0, n, ROWS_AT_ONCE):  # all rows may not fit into memory
+            found = self.shape.split(scale(rows[start : start + ROWS_AT_ONCE]))
             for kept, positions, values in zip(
                 (vectors, places), (images, spots), found, strict=True
             ):
                 values = np.reshape(values, (-1, kept.shape[1]))
                 per_row = len(values) // len(found[0])
-                here = positions // per_row // _CHUNK == start // _CHUNK
+                here = positions // per_row // ROWS_AT_ONCE == start // ROWS_AT_ONCE
                 kept[here] = values[positions[here] - start * per_row]
         places = places[choose_spread(places, PLACES_KEPT)]
         self.vectors.assign(np.resize(vectors, self.vectors.shape))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-_CHUNK = 64  # rows read at a time
+ROWS_AT_ONCE = 64  # rows read at a time
 # A place is divided by its length and this share of a normal place's: without it plain background,
 # which says little, would count as much as any other place.
 SOFTNESS = 0.1
@@ -146,13 +146,13 @@ class FeatureScaling(keras.layers.Layer):
 
     def adapt(self, rows: np.ndarray) -> None:
         """Sets lengths, centres and kernels from the rows of normal images, `(n, length)`."""
-        chunks = range(0, len(rows), _CHUNK)
-        lengths = sum(self._sum_lengths(rows[start : start + _CHUNK]) for start in chunks)
+        chunks = range(0, len(rows), ROWS_AT_ONCE)
+        lengths = sum(self._sum_lengths(rows[start : start + ROWS_AT_ONCE]) for start in chunks)
         self.lengths.assign(lengths / (len(rows) * self.shape.places))
         moments = [_Moments(n) for n in (self.shape.vector, self.shape.channels)]
         for start in chunks:
             for part, moment in zip(
-                self._split(rows[start : start + _CHUNK]), moments, strict=True
+                self._split(rows[start : start + ROWS_AT_ONCE]), moments, strict=True
             ):
                 moment.add(np.asarray(part, "float64").reshape(-1, part.shape[-1]))
         for moment, gain, center, kernel in zip(

@@ -33,11 +33,11 @@ class LiveView(keras.callbacks.Callback):
         self.every = every
 
     def on_epoch_end(self, epoch, logs=None):
-        # A backbone would take much memory for all images at once, and in every epoch.
-        seen = self.model.extract_features(self.images)
         with self.writer.as_default(step=epoch):
             tf.summary.scalar("phase_weight", self.model.phase_weight)
             if epoch % self.every == 0:
+                # A backbone would take much memory for all images at once.
+                seen = self.model.extract_features(self.images)
                 self._write_phases(seen)
                 for name, term in self.model.compute_terms(seen).items():
                     if term.any():  # distances to normal codes are 0 before `calibrate`

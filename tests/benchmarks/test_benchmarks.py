@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from commands import ROOT
 
-from benchmarks import figures, simple, tables
+from benchmarks import figures, pages, simple, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.models.recipes import RECIPES
@@ -85,7 +85,7 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
     tables.append_line(tmp_path / "results/parts/parts.jsonl", {**part, "auroc": 0.75})
     audits = {"auroc_by_batch_statistics": 0.97, "auroc_by_test_epoch": 0.91}
     tables.append_line(tmp_path / "results/audit/audit.jsonl", line(0, 0, 0.9, **audits))
-    tables.write_report(tmp_path / "results", tmp_path)
+    pages.write_report(tmp_path / "results", tmp_path)
     for page, parts in names.items():
         text = (tmp_path / page).read_text()
         assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")
@@ -192,7 +192,7 @@ def test_an_audit_measures_both_mistakes(run_command, tmp_path):
 def test_the_committed_study_is_on_its_page():
     page = (ROOT / "docs/pages/recipes.md").read_text()
     lines = tables.read_lines(tables.RESULTS / "study/study.jsonl")
-    assert tables.split_at_marks(page, "study")[1] == tables.render_study(lines) + "\n"
+    assert pages.split_at_marks(page, "study")[1] == tables.render_study(lines) + "\n"
 
 
 def test_a_study_compares_the_same_seeds():

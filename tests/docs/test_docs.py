@@ -12,7 +12,7 @@ from commands import ROOT, arguments_of, blocks
 from makers import write_folder
 from test_layout import FLOORS
 
-from benchmarks import tables
+from benchmarks import pages, tables
 
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs/pages").glob("*.md"))}
 TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
@@ -41,9 +41,9 @@ def test_the_table_of_speed_is_the_committed_one(name, page):
     assert (tables.RESULTS / f"{name}.md").read_text() in PAGES[page]
 
 
-@pytest.mark.parametrize(("name", "part"), tables.render_all()[tables.RESULTS_PAGE].items())
+@pytest.mark.parametrize(("name", "part"), pages.render_all()[pages.RESULTS_PAGE].items())
 def test_the_numbers_are_those_of_the_committed_results(name, part):
-    assert tables.split_at_marks(PAGES["results"], name)[1] == f"{part}\n"
+    assert pages.split_at_marks(PAGES["results"], name)[1] == f"{part}\n"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from commands import ROOT, blocks
 
-from benchmarks import tables
+from benchmarks import pages, tables
 
 README = (ROOT / "README.md").read_text()
 PAGES = [path.read_text() for path in (ROOT / "docs/pages").glob("*.md")]
-_, MEANS, AFTER_MEANS = tables.split_at_marks(README, "means")
+_, MEANS, AFTER_MEANS = pages.split_at_marks(README, "means")
 
 
 def test_it_is_short():
@@ -84,7 +84,7 @@ def test_pages_that_are_linked_exist():
 
 
 def test_the_means_are_those_of_the_committed_results():
-    assert f"{tables.render_all()[tables.README]['means']}\n" == MEANS
+    assert f"{pages.render_all()[pages.README]['means']}\n" == MEANS
 
 
 def test_the_text_agrees_with_the_means():

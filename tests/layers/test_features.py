@@ -79,6 +79,8 @@ def test_scaling(rows, by_channel):
     layer = FeatureScaling(SHAPE, by_channel)
     layer.adapt(rows)
     vectors, places = (np.asarray(part) for part in SHAPE.split(layer(rows)))
+    np.testing.assert_allclose(vectors.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(places.mean((0, 1)), 0, atol=1e-5)
     # Both parts have half of a mean over the row, which is 1.
     np.testing.assert_allclose(np.square(vectors).sum(1).mean(), 29 / 2, rtol=1e-4)
     np.testing.assert_allclose(np.square(places).sum((1, 2)).mean(), 29 / 2, rtol=1e-4)
