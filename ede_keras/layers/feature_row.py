@@ -68,8 +68,12 @@ class FeatureShape(NamedTuple):
         return vector, places
 
     def split(self, rows: Any) -> tuple[Any, Any]:
-        """The vectors `(n, vector)` and places `(n, places, channels)` of rows `(n, length)`."""
-        places = ops.reshape(rows[:, self.vector :], (-1, self.places, self.channels))
+        """The vectors `(n, vector)` and places `(n, places, channels)` of rows.
+
+        Rows have this `length`, or more: what follows is not the networks', but a pretext's.
+        """
+        places = rows[:, self.vector : self.length]
+        places = ops.reshape(places, (-1, self.places, self.channels))
         return rows[:, : self.vector], places
 
 
@@ -123,6 +127,8 @@ class FeatureScaling(keras.layers.Layer):
     (C + `SHRINKAGE` · c · I)^(-1/2), C being their covariance and c the mean of its diagonal: every
     direction in which normal images vary counts about equally. The vector and all places together
     count equally in a mean over the row, and that mean square is 1.
+
+    What follows the shape's `length` in a row stays as it is.
 
     Args:
         shape: The parts of a row.
@@ -192,7 +198,9 @@ class FeatureScaling(keras.layers.Layer):
                 self._split(rows), self.centers, self.kernels, strict=True
             )
         ]
-        return join(*parts)
+        if rows.shape[-1] == self.shape.length:
+            return join(*parts)
+        return ops.concatenate([join(*parts), rows[:, self.shape.length :]], axis=-1)
 
     def compute_output_shape(self, rows_shape):
         """The shape of the rows."""

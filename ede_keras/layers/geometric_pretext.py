@@ -114,7 +114,7 @@ class GeometricPretext(Pretext):
         """K."""
         return len(self.table)
 
-    def build(self, z_shape, features_shape):
+    def build(self, z_shape: Any = None, features_shape: Any = None) -> None:
         """Creates the weights for latent vectors and features of these shapes."""
         self.head.build((None, math.prod(features_shape[1:])))
         self.latent_density.build((None, self.n_views, z_shape[-1]))
@@ -169,21 +169,20 @@ class GeometricPretext(Pretext):
         k = self.n_views
         log_p = ops.reshape(self.log_probabilities(features), (-1, k, k))
         pooled = ops.mean(features, axis=(1, 2))
-        codes = {
-            "latent": ops.reshape(z, (-1, k, z.shape[-1])),
-            "features": ops.reshape(pooled, (-1, k, pooled.shape[-1])),
-        }
-        terms = {
-            # The mean of the diagonal, in operations that edge runtimes have too.
-            "pretext": -ops.sum(log_p * np.eye(k, dtype="float32"), axis=(1, 2)) / k,
-            "latent_distance": self.latent_density(codes["latent"]),
-            "feature_distance": self.feature_density(codes["features"]),
-        }
+        # The mean of the diagonal, in operations that edge runtimes have too.
+        terms = {"pretext": -ops.sum(log_p * np.eye(k, dtype="float32"), axis=(1, 2)) / k}
+        codes = {}
+        if z is not None:
+            codes["latent"] = ops.reshape(z, (-1, k, z.shape[-1]))
+            terms["latent_distance"] = self.latent_density(codes["latent"])
+        codes["features"] = ops.reshape(pooled, (-1, k, pooled.shape[-1]))
+        terms["feature_distance"] = self.feature_density(codes["features"])
         return terms, codes
 
     def adapt(self, codes: dict[str, np.ndarray]) -> None:
-        """Fills both memory banks with codes of normal images, as the call returns them."""
-        self.latent_density.adapt(codes["latent"])
+        """Fills the memory banks with codes of normal images, as the call returns them."""
+        if "latent" in codes:
+            self.latent_density.adapt(codes["latent"])
         self.feature_density.adapt(codes["features"])
 
     def reliability(self, terms: dict[str, np.ndarray]) -> dict[str, float]:

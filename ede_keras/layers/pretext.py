@@ -41,6 +41,8 @@ class Pretext(keras.layers.Layer):
     Attributes:
         uses_features: Whether `loss`, `terms` or `codes` read E1's last hidden map. E1 must then
             have a layer named "features".
+        encoder: A network that gives the features of the views in E1's place; None for E1 itself.
+            The EDEs then take x as it is, and `terms` gets None for z.
         term_weights: The weight in the score of each term that `terms` returns, by name.
         equation8_weight: The factor of Equation (8)'s weights when these terms are added.
 
@@ -54,8 +56,17 @@ class Pretext(keras.layers.Layer):
     """
 
     uses_features = False
+    encoder: keras.Model | None = None
     term_weights: Mapping[str, float] = {}
     equation8_weight = 1.0
+
+    def build(self, z_shape: Any = None, features_shape: Any = None) -> None:
+        """Creates the layer's weights; there are none by default.
+
+        Args:
+            z_shape: `(None, latent_dim)`.
+            features_shape: That of E1's last hidden maps; None unless `uses_features`.
+        """
 
     def views(self, x: Any, step: Any) -> TrainingViews:
         """What E1 sees of a training batch.

@@ -58,6 +58,11 @@ def constructor_signature(constructor: Callable) -> inspect.Signature:
     return signature.replace(parameters=[image_shape, *fields, *others])
 
 
+def size_for_networks(image_shape: Sequence[int]) -> int:
+    """The size at which networks that learn from pixels see images."""
+    return 16 if max(image_shape[:2]) <= 16 else 32
+
+
 def size_for_backbone(image_shape: Sequence[int]) -> int:
     """The size at which a backbone sees images: small ones enlarged, large ones in more detail."""
     height, width = image_shape[:2]
@@ -69,20 +74,23 @@ def size_for_backbone(image_shape: Sequence[int]) -> int:
 def _with_backbone(image_shape, given):
     """The arguments given, with the defaults that a backbone changes."""
     pretext = given.get("pretext")
-    if (isinstance(pretext, str) and pretext != "none") or getattr(pretext, "term_weights", None):
+    if getattr(pretext, "uses_features", False):
         raise InputError(
-            "With a backbone, which recipe features has, `pretext` must be none, or a pretext of "
-            "your own without terms: leave it out, or use recipe default to train from scratch. "
-            f"Received: pretext={pretext!r}"
+            "With a backbone, which recipe features has, `pretext` must be a name, or a pretext of "
+            "your own that does not use E1's features: there is no map of the image in E1. Leave "
+            f"it out, or use recipe default to train from scratch. Received: pretext={pretext!r}"
         )
     if given.get("mirror"):
         raise InputError(
             "`mirror` has no effect with a backbone, which recipe features has: leave it out, or "
             "use recipe default to train from scratch. Received: mirror=True"
         )
+    is_small = max(image_shape[:2]) <= LARGEST_SMALL
     defaults = {
         "image_size": size_for_backbone(image_shape),
-        "pretext": "none",
+        # On photographs and parts it knows less than the features do.
+        "pretext": "rotations_and_shifts" if is_small and not _is_colour(image_shape) else "none",
+        "pretext_views": 16,
         "mirror": False,
         "base_width": 32,
     }
@@ -142,7 +150,7 @@ class EDEArguments(Arguments):
         "Height and width of the networks' input, a multiple of 8, with a backbone of 32; images "
         "are resized to it.",
         within=Range(least=16),
-        by_shape=lambda shape: 16 if max(shape[:2]) <= 16 else 32,
+        by_shape=size_for_networks,
         default_text="16 for images of up to 16 pixels, 32 for larger ones; with a backbone 128 "
         "for images of up to 64 pixels, 448 from 448 pixels on, 320 from 320 on, else 224",
     )

@@ -195,14 +195,14 @@ class AnomalyDetector(GraphModel):
         held_out = self.extract_features(held_out, verbose)
         if self.memory:
             self.adapt_memory(train_normals)
-        elif self.graph.codes:
+        if self.graph.codes:
             self._adapt_pretext(train_normals, verbose)
         terms, latents = self._terms_and_latents(held_out, verbose=verbose)
+        pretext = self.pretext if self.pretext and self.pretext.term_weights else None
+        if self.memory or pretext:
+            self.anomaly_score.adapt(terms, pretext.reliability(terms) if pretext else {})
         if self.memory:
-            self.anomaly_score.adapt(terms, {})
             self.place_map.adapt(self._predict_inner("maps", self.graph.maps, held_out, 256))
-        elif self.pretext and self.pretext.term_weights:
-            self.anomaly_score.adapt(terms, self.pretext.reliability(terms))
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))

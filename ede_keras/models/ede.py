@@ -13,13 +13,7 @@ from ede_keras.models.arguments import EDEArguments, check_shape, constructor_si
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.feature_input import FeatureInput
-from ede_keras.models.parts import (
-    NETWORKS,
-    Network,
-    make_backbone,
-    make_networks,
-    make_pretext,
-)
+from ede_keras.models.parts import NETWORKS, Network, make_backbone, make_networks, make_pretext
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
 from ede_keras.models.spaces import make_space
 from ede_keras.models.trainer import TwoPhaseTrainer
@@ -104,17 +98,19 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         self._own_networks = [network for network, given in own.items() if given is not None]
         made: Any = make_networks(own, self.network_names, self.space)
         self.encoder1, self.encoder2, self.decoder1, self.decoder2 = made
-        self.pretext = make_pretext(self.arguments, self.image_shape[-1])
+        self.pretext = make_pretext(self.arguments, self.image_shape)
+        shapes = [(None, *self.space.latent_shape)]
         if self.pretext and self.pretext.uses_features:
             outputs = [self.encoder1.output, networks.find_features(self.encoder1)]
             self._encoder_with_features = keras.Model(self.encoder1.inputs, outputs)
-            if not self.pretext.term_weights:  # else the functional model builds it
-                self.pretext.build(*(output.shape for output in outputs))
+            shapes = [output.shape for output in outputs]
+        if self.pretext and not self.pretext.term_weights:  # else the functional model builds it
+            self.pretext.build(*shapes)
 
         # === Functional model: Algorithm 2 ===
         images = keras.Input(self.image_shape, name="images")
         x, features = self.space.see(images)
-        z = self.encoder1(x, training=False)
+        z = self.encoder1(self.space.networks_part(x), training=False)
         terms, reconstruction = self.score_terms(x, z)
         recalled, maps = self.space.recall(x)
         terms = {**terms, **recalled}
@@ -207,10 +203,14 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
             # A pass of its own: the gradient of z then flows through the first views alone.
             more = self._encode_with_features(views.more, training)[1]
             features = ops.concatenate([features, more])
+        if z is None:
+            z = self.encoder1(self.space.networks_part(x), training=training)
         return z, self.pretext_weight * self.pretext.loss(features, views.target)
 
     def _encode_with_features(self, x, training=False):
-        """`(z, features)` of E1; features are None if the pretext does not use them."""
+        """`(z, features)` of views; either is None if the pretext does not use it."""
+        if self.pretext and self.pretext.encoder:
+            return None, self.pretext.encoder(x, training=training)
         if self.pretext and self.pretext.uses_features:
             return self._encoder_with_features(x, training=training)
         return self.encoder1(x, training=training), None
@@ -242,6 +242,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     def phase1(self, x: Any, training: bool) -> tuple[list, list]:
         """Equations (1) and (2) on a batch in [-1, 1], one per EDE; and (z, z2) for phase 2."""
         z, pretext_loss = self.encode_views(x, training)
+        x = self.space.networks_part(x)
         regenerated = [self.regenerate(z, decoder, training) for decoder in self.decoders]
         rec = [self.reconstruction_loss(x, x_i, z, z_i) for x_i, z_i in regenerated]
         rec[0] = rec[0] + pretext_loss + self.extra_loss(x, z, regenerated[0][0])
@@ -251,6 +252,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         """Equation (3) on a batch in [-1, 1]; the latents are (z, z2)."""
         z, z2 = latents
         x2p, z2p = self.regenerate(z2, self.decoder1, training)
+        x = self.space.networks_part(x)
         return self._weigh(losses.adversarial_objective, x, x2p, z, z2p)
 
     def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:

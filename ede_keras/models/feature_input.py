@@ -34,7 +34,7 @@ class FeatureInput(keras.Model):
         if isinstance(self.space, PixelSpace) or len(shape) != 2:
             check_images(images, self.image_shape)
             return
-        length = self.space.features.length
+        length = self.space.row_length
         if shape[1] != length or shape[0] == 0:
             raise InputError(
                 f"Expected features of shape (n, {length}), as `extract_features` returns them, "
@@ -72,7 +72,7 @@ class FeatureInput(keras.Model):
         self.check_input(images)
         if len(pipeline.find_shape(images)) == 2:
             return images
-        self._store = self._store or FeatureStore(self.space.features.length)
+        self._store = self._store or FeatureStore(self.space.row_length)
         if not isinstance(images, np.ndarray) or not self._store.fits(len(images)):
             return images
         return self._store.get(images, lambda: self._extract(images, verbose))

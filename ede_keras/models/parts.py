@@ -9,8 +9,9 @@ from ede_keras.backbones.backbone import Backbone
 from ede_keras.backbones.sources import load_backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.geometric_pretext import GeometricPretext
+from ede_keras.layers.image_pretext import ImagePretext
 from ede_keras.layers.pretext import Pretext
-from ede_keras.models.arguments import EDEArguments
+from ede_keras.models.arguments import EDEArguments, size_for_networks
 from ede_keras.models.spaces import FeatureSpace, PixelSpace
 
 # A network of the user's: a layer, or a function with the arguments of `networks.build_encoder`.
@@ -89,8 +90,13 @@ def make_backbone(arguments: EDEArguments) -> Backbone | None:
     return load_backbone(backbone) if isinstance(backbone, str) else backbone
 
 
-def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:
-    """The pretext's layer: the given one, or the one of that name; None for "none"."""
+def make_pretext(arguments: EDEArguments, image_shape: Sequence[int]) -> Pretext | None:
+    """The pretext's layer: the given one, or the one of that name; None for "none".
+
+    Args:
+        arguments: The arguments of the model.
+        image_shape: `(height, width, channels)` of the images.
+    """
     pretext = arguments.pretext
     if not isinstance(pretext, str):
         if pretext is None:
@@ -106,5 +112,8 @@ def make_pretext(arguments: EDEArguments, channels: int) -> Pretext | None:
         return None
     size, views = arguments.image_size, arguments.pretext_views
     assert size is not None and views is not None  # as `resolve` leaves them
-    shape = (size, size, channels)
-    return GeometricPretext(pretext, shape, arguments.memory_size, views, name="pretext")
+    if arguments.backbone:
+        size = size_for_networks(image_shape)
+    kind = ImagePretext if arguments.backbone else GeometricPretext
+    shape = (size, size, image_shape[-1])
+    return kind(pretext, shape, arguments.memory_size, views, name="pretext")

@@ -18,7 +18,7 @@ from ede_keras.layers.feature_networks import (
 )
 from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShape
 from ede_keras.models import losses
-from ede_keras.models.arguments import LARGEST_SMALL, EDEArguments
+from ede_keras.models.arguments import LARGEST_SMALL, EDEArguments, size_for_networks
 
 # Share of z that a decoder of features does not get in a training step.
 DROPOUT = 0.3
@@ -83,6 +83,10 @@ class PixelSpace:
         del step
         return z
 
+    def networks_part(self, x: Any) -> Any:
+        """What of x the networks encode and reconstruct: all of it."""
+        return x
+
     def see(self, images: Any) -> tuple[Any, None]:
         """`(x, None)`: x of raw images `(n, *image_shape)`, 0 to 255; there are no features."""
         return self.preprocessor(images), None
@@ -113,7 +117,9 @@ class PixelSpace:
 
 
 class FeatureSpace:
-    """x is a row of features, `(n, length)`: a vector of the whole image and a map of places.
+    """x is a row of features, `(n, row_length)`: a vector of the whole image, a map of places.
+
+    The image itself, small, follows them for a pretext that is named; see `ImagePretext`.
 
     Args:
         image_shape: `(height, width, channels)` of the original images.
@@ -127,8 +133,13 @@ class FeatureSpace:
         images = keras.Input(image_shape, name="images")
         maps = backbone(self._as_rgb(networks.shrink(images, size)))
         self.backbone = backbone
-        self.extractor = keras.Model(images, FeatureRow()(maps), name="extractor")
         self.features = FeatureShape.of_maps([tuple(m.shape) for m in maps])
+        rows = FeatureRow()(maps)
+        if isinstance(arguments.pretext, str) and arguments.pretext != "none":
+            small = networks.build_preprocessor(image_shape, size_for_networks(image_shape))
+            rows = ops.concatenate([rows, keras.layers.Flatten()(small(images))], axis=-1)
+        self.extractor = keras.Model(images, rows, name="extractor")
+        self.row_length = rows.shape[-1]
         is_small = max(image_shape[:2]) <= LARGEST_SMALL
         self.settings = OF_SMALL_IMAGES if is_small else OF_LARGE_IMAGES
         self.scaling = FeatureScaling(
@@ -156,7 +167,7 @@ class FeatureSpace:
         return images if images.shape[-1] == 3 else ops.repeat(images, 3, axis=-1)
 
     def prepare(self, images: Any) -> Any:
-        """X of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, length)`."""
+        """X of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, row_length)`."""
         return self.scaling(images) if len(images.shape) == 2 else self.preprocessor(images)
 
     def thin(self, z: Any, step: Any) -> Any:
@@ -168,6 +179,10 @@ class FeatureSpace:
         seed = ops.stack([0, ops.cast(step, "int32")])
         kept = tf.random.stateless_uniform(ops.shape(z), seed) >= DROPOUT
         return z * ops.cast(kept, z.dtype) / (1 - DROPOUT)
+
+    def networks_part(self, x: Any) -> Any:
+        """What of x the networks encode and reconstruct, `(n, length)`: the features."""
+        return x[:, : self.features.length]
 
     def see(self, images: Any) -> tuple[Any, Any]:
         """`(x, features)` of raw images, 0 to 255; the features are rows that are not scaled."""

@@ -3,12 +3,15 @@
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from makers import make_backbone
 
 import ede_keras
 from ede_keras.backbones.backbone import Backbone, choose_maps
 from ede_keras.errors import InputError
+from ede_keras.layers import networks
+from ede_keras.layers.geometric_pretext import GeometricPretext
 from ede_keras.models import feature_store
 from ede_keras.models.arguments import EDEArguments
 from ede_keras.models.variants import VARIANTS
@@ -154,7 +157,8 @@ def test_grey_images_are_three_equal_channels(make, pictures):
     grey = pictures[..., :1]
     colour = np.repeat(grey, 3, axis=-1)
     shape = (40, 48, 1)
-    rows = [m.extract_features(x) for m, x in ((make(image_shape=shape), grey), (make(), colour))]
+    grey_model = make(image_shape=shape, pretext="none")
+    rows = [m.extract_features(x) for m, x in ((grey_model, grey), (make(), colour))]
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
 
 
@@ -180,7 +184,10 @@ def test_the_size_follows_the_images(shape, size):
     [
         ({"image_size": 72}, "multiple of 32"),
         ({"image_size": 32}, "at least 64"),
-        ({"pretext": "rotations"}, "`pretext` must be none, .*use recipe default"),
+        (
+            {"pretext": GeometricPretext("rotations", (32, 32, 3))},
+            "`pretext` must be a name, .*use recipe default",
+        ),
         ({"mirror": True}, "`mirror` has no effect with a backbone.*use recipe default"),
         ({"backbone": 3}, "`backbone` must be a string"),
         ({"encoder1": keras.layers.Dense(3)}, "must map"),
@@ -213,6 +220,56 @@ def test_a_pretext_without_terms(make, pictures):
     """Noise on features, as SimpleNet has it, is a pretext of a few lines."""
     model = fit(make(pretext=Noise()), pictures)
     assert set(model.score_weights) == set(make().score_weights)
+
+
+@pytest.mark.parametrize("variant", ["full", "autoencoder"])
+def test_a_pretext_sees_the_image_itself(make, pictures, variant, tmp_path):
+    """The features are followed by the image, at 32 x 32, which the networks never see."""
+    model = make(VARIANTS[variant], pretext="rotations")
+    pixels = 32 * 32 * 3
+    features = model.extract_features(pictures)
+    assert features.shape[1] == model.space.features.length + pixels
+    image = np.asarray(networks.build_preprocessor((40, 48, 3), 32)(pictures))
+    np.testing.assert_allclose(features[:, -pixels:], image.reshape(24, -1), atol=1e-6)
+    before = [w.numpy().copy() for w in model.pretext.trainable_weights]
+    fit(model, pictures)
+    for one, other in zip(before, model.pretext.trainable_weights, strict=True):
+        assert (one != other.numpy()).any()  # also the convolutions'
+
+    terms = model.compute_terms(pictures)
+    turned = np.stack([[np.rot90(picture, k) for k in range(4)] for picture in image])
+    seen = model.pretext.encoder(turned.reshape(96, 32, 32, 3), training=False)
+    kernel, bias = model.pretext.head.get_weights()
+    logits = np.asarray(seen).reshape(96, -1) @ kernel + bias
+    log_p = scipy.special.log_softmax(logits, axis=1).reshape(24, 4, 4)
+    expected = -np.mean([log_p[:, k, k] for k in range(4)], axis=0)
+    np.testing.assert_allclose(terms["pretext"], expected, rtol=1e-3, atol=1e-4)
+    assert (terms["feature_distance"][:16] < 1e-3).all()  # they are in its memory
+    # The other terms are those of a model without a pretext.
+    alone = make(VARIANTS[variant], pretext="none")
+    alone.space.scaling.set_weights(model.space.scaling.get_weights())
+    for name in model.network_names:
+        getattr(alone, name).set_weights(getattr(model, name).get_weights())
+    alone.calibrate(pictures[:16], held_out=pictures[16:])
+    for name, values in alone.compute_terms(pictures).items():
+        np.testing.assert_allclose(values, terms[name], rtol=1e-4, atol=1e-5)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for name, values in model.predict(pictures, verbose=0).items():
+        np.testing.assert_array_equal(loaded.predict(pictures, verbose=0)[name], values)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pretext"),
+    [
+        ((28, 28, 1), "rotations_and_shifts"),
+        ((65, 65, 1), "none"),
+        ((32, 32, 3), "none"),
+    ],
+)
+def test_small_grey_images_have_a_pretext(shape, pretext):
+    assert EDEArguments.resolve(shape, backbone="efficientnet_lite0").pretext == pretext
 
 
 def test_recipe_features_resumes_with_the_same_bits(backbone, pictures, tmp_path):
