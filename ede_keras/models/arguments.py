@@ -33,9 +33,14 @@ def _is_colour(image_shape):
     return image_shape[-1] == 3
 
 
-def _by_colour(grey, colour):
-    """Keyword arguments of `argument` for a default that differs for grey and colour images."""
+def _by_colour(grey, colour, with_backbone=None):
+    """Keyword arguments of `argument` for a default that differs for grey and colour images.
+
+    `with_backbone` says in words what `_with_backbone` makes of it.
+    """
     text = f"{grey} for grey, {colour} for colour images"
+    if with_backbone:
+        text += f"; with a backbone {with_backbone}"
     return {"by_shape": lambda s: colour if _is_colour(s) else grey, "default_text": text}
 
 
@@ -155,7 +160,10 @@ class EDEArguments(Arguments):
         "for images of up to 64 pixels, 448 from 448 pixels on, 320 from 320 on, else 224",
     )
     base_width: int | None = argument(
-        None, "Filters of an encoder's first convolution.", within=_COUNT, **_by_colour(16, 32)
+        None,
+        "Filters of an encoder's first convolution; with a backbone a measure of its hidden layers.",
+        within=_COUNT,
+        **_by_colour(16, 32, "32"),
     )
     image_weight: float = argument(
         50.0, "α of Equations (1) to (3), the weight of the image term.", within=_WEIGHT
@@ -208,10 +216,15 @@ class EDEArguments(Arguments):
     )
     pretext: str | Pretext | None = argument(  # noqa: RUF009  a field, as the others
         None,
-        "The transformations that E1 sees in training (GeometricPretext), or none. In a script it "
-        "can also be an instance of Pretext.",
+        "The transformations that E1 sees in training (GeometricPretext), or with a backbone an "
+        "encoder beside it (ImagePretext); or none. In a script it can also be an instance of "
+        "Pretext.",
         choices=PRETEXTS,
-        **_by_colour("rotations_and_shifts", "rotations_shifts_and_colours"),
+        **_by_colour(
+            "rotations_and_shifts",
+            "rotations_shifts_and_colours",
+            f"rotations_and_shifts for grey images of up to {LARGEST_SMALL} pixels, else none",
+        ),
     )
     pretext_weight: float = argument(
         6.0, "λ, the weight of the pretext's loss, which is added to Equation (1).", within=_WEIGHT
@@ -220,7 +233,7 @@ class EDEArguments(Arguments):
         None,
         "Views of each image that the geometric pretext's head classifies in a step.",
         within=_COUNT,
-        **_by_colour(4, 16),
+        **_by_colour(4, 16, "16"),
     )
     memory_size: int = argument(
         4096,
@@ -232,7 +245,7 @@ class EDEArguments(Arguments):
         None,
         "Whether every other image of a training batch is mirrored left to right. Turn it off for "
         "parts that have a left and a right form.",
-        **_by_colour(False, True),
+        **_by_colour(False, True, "false"),
     )
     contamination: float = argument(
         0.05,
