@@ -233,7 +233,8 @@ def score_by_server(client, files):
 
 def decision(model):
     """The settings of a model's decision, for its metrics."""
-    return {name: getattr(model, name) for name in ("threshold", "omega1", "contamination")}
+    names = "threshold", "pixel_threshold", "omega1", "contamination"
+    return {name: getattr(model, name) for name in names}
 
 
 def write_scores(json_path, csv_path, ids, true_labels, scored, facts, model=None):

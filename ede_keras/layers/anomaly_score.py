@@ -22,7 +22,8 @@ class AnomalyScore(keras.layers.Layer):
     A(x) = Σ ω_k (t_k − m_k) / s_k. Before that m_k is 0 and s_k is 1.
 
     The threshold φ is a weight, so it is saved and exported with the model, and so are m and s.
-    It is +inf until it is set: before calibration no image is labelled anomalous.
+    It is +inf until it is set: before calibration no image is labelled anomalous. So is the
+    threshold of the anomaly map, above which a pixel counts as anomalous.
 
     Args:
         weights: ω_k of each term, by name.
@@ -49,7 +50,16 @@ class AnomalyScore(keras.layers.Layer):
         self.center = add("center", (n,), 0.0)
         self.scale = add("scale", (n,), 1.0)
         self.threshold = add("threshold", (), np.inf)
+        self.pixel_threshold = add("pixel_threshold", (), np.inf)
         self.built = True
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the weights; older files have no threshold of the map."""
+        if "3" in store:
+            super().load_own_variables(store)
+            return
+        for i, weight in enumerate((self.center, self.scale, self.threshold)):
+            weight.assign(store[str(i)])
 
     def adapt(self, terms: Mapping[str, np.ndarray], reliability: Mapping[str, float]) -> None:
         """Sets each term's center and scale from held-out normal images.

@@ -161,7 +161,7 @@ class EDEArguments(Arguments):
     )
     base_width: int | None = argument(
         None,
-        "Filters of an encoder's first convolution; with a backbone a measure of its hidden layers.",
+        "Filters of an encoder's first convolution; with a backbone a measure of hidden layers.",
         within=_COUNT,
         **_by_colour(16, 32, "32"),
     )

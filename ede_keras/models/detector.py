@@ -44,7 +44,7 @@ class AnomalyDetector(GraphModel):
         score, label = self.anomaly_score(graph.terms)
         outputs = {"score": score, "label": label, "anomaly_map": graph.anomaly_map}
         super().__init__(inputs=graph.images, outputs=outputs, name=name)
-        self.fix("image_shape", "pretext", "anomaly_score", "graph", "threshold")
+        self.fix("image_shape", "pretext", "anomaly_score", "graph", "threshold", "pixel_threshold")
 
     @property
     def score_weights(self) -> Mapping[str, float]:
@@ -173,7 +173,7 @@ class AnomalyDetector(GraphModel):
         return model
 
     def calibrate(self, train_normals: Any, held_out: Any = None, verbose: int = 0) -> dict:
-        """Sets the threshold from the scores of normal images; needs no anomalies.
+        """Sets the thresholds of score and map by normal images; needs no anomalies.
 
         With a pretext it first fills the memory of normal codes and scales the terms of the score.
         It can be called again, for instance with normal images from another camera.
@@ -206,6 +206,8 @@ class AnomalyDetector(GraphModel):
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))
+        highest = self._predict_inner("map_maxima", self.graph.map_maxima, held_out, 256)
+        self.anomaly_score.pixel_threshold.assign(normal_quantile(highest, self.contamination))
         return terms
 
     def adapt_memory(self, train_normals: Any) -> None:
@@ -249,6 +251,15 @@ class AnomalyDetector(GraphModel):
     def threshold(self) -> float:
         """φ, the score above which an image is anomalous; +inf before `calibrate`."""
         return float(self.anomaly_score.threshold.value.numpy())
+
+    @property
+    def pixel_threshold(self) -> float:
+        """The value of `anomaly_map` above which a pixel is anomalous; +inf before `calibrate`.
+
+        It is chosen so that at most a share `contamination` of held-out normal images have such a
+        pixel. `redecide` leaves it as it is.
+        """
+        return float(self.anomaly_score.pixel_threshold.value.numpy())
 
     def set_threshold(self, value: float) -> None:
         """Sets φ, without calibrating or training again."""

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from keras import ops
+
 
 @dataclasses.dataclass(frozen=True)
 class DetectorGraph:
@@ -28,3 +30,8 @@ class DetectorGraph:
     codes: dict[str, Any] = dataclasses.field(default_factory=dict)
     features: Any = None
     maps: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def map_maxima(self) -> Any:
+        """The highest value of each anomaly map, `(n,)`."""
+        return ops.max(self.anomaly_map, axis=(1, 2))

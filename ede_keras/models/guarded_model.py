@@ -11,6 +11,7 @@ from ede_keras.models.arguments import TrainingArguments
 # What to do instead of setting an attribute; for all others: build another model.
 _REMEDIES = {
     "threshold": "call `set_threshold(value)`",
+    "pixel_threshold": "call `calibrate`",
     "optimizer": "call `compile(optimizer=...)`",
     "ede2_optimizer": "call `compile(ede2_optimizer=...)`",
     **dict.fromkeys(TrainingArguments.names(), "pass it to `fit_recipe`, `compile` or `fit`"),

@@ -21,6 +21,19 @@ def test_calibration_sets_the_quantile_of_held_out_normals(build, images):
         assert model.threshold == pytest.approx(np.sort(scores)[::-1][int(contamination * 20)])
 
 
+def test_calibration_sets_the_threshold_of_the_map(build, images, tmp_path):
+    model = build(contamination=0.1)
+    assert model.pixel_threshold == np.inf
+    model.calibrate(images[:50], held_out=images[50:])
+    highest = model.predict(images[50:], verbose=0)["anomaly_map"].max((1, 2))
+    assert (highest > model.pixel_threshold + 1e-6).sum() == 2
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.pixel_threshold == model.pixel_threshold
+    with pytest.raises(AttributeError, match="call `calibrate`"):
+        model.pixel_threshold = 3.0
+
+
 def test_calibration_sets_a_fifth_aside_and_may_be_repeated(build, images):
     model = build()
     first = model.calibrate(images)

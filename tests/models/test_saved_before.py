@@ -28,6 +28,7 @@ def test_a_model_that_was_saved_before_the_folders_scores_as_then():
     model = keras.saving.load_model(SAVED)
     assert type(model) is ede_keras.EDE
     assert model.threshold == THRESHOLD
+    assert model.pixel_threshold == np.inf  # there was none
     found = model.predict(images, verbose=0)
     # Another processor sums in another order.
     np.testing.assert_allclose(found["score"][:5], SCORES, rtol=1e-3, atol=1e-3)
