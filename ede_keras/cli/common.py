@@ -14,8 +14,10 @@ from absl import app, flags
 
 from ede_keras.data.images.files import read_checked
 from ede_keras.errors import InputError, UnreadableImage
+from ede_keras.evaluation.false_alarms import FalseAlarms, expect_false_alarms
 from ede_keras.evaluation.masks import compare_maps
 from ede_keras.evaluation.metrics import compare_terms, compute_metrics
+from ede_keras.layers.anomaly_score import count_above
 from ede_keras.models import diagnosis
 from ede_keras.serving.client import join_batches
 from ede_keras.utils.files import write_csv, write_json
@@ -109,6 +111,13 @@ def set_determinism(seed, deterministic):
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def refuse_flags(names, reason):
+    """Raises an `InputError` with the reason if one of the flags is given."""
+    for name in names:
+        if FLAGS[name].present:
+            raise InputError(f"--{name} {reason}. Received: --{name}={FLAGS[name].value}")
 
 
 def print_summary(dataset):
@@ -231,10 +240,12 @@ def score_by_server(client, files):
     return scored, float(found["threshold"][0]), problems
 
 
-def decision(model):
-    """The settings of a model's decision, for its metrics."""
+def decision(model, n_held_out):
+    """The settings of a model's decision and what it promises, for its metrics."""
     names = "threshold", "pixel_threshold", "omega1", "contamination"
-    return {name: getattr(model, name) for name in names}
+    n_above = count_above(n_held_out, model.contamination)
+    promise = expect_false_alarms(n_held_out, n_above)._asdict()
+    return {**{name: getattr(model, name) for name in names}, "false_alarms": promise}
 
 
 def write_scores(json_path, csv_path, ids, true_labels, scored, facts, model=None):
@@ -273,12 +284,16 @@ def write_scores(json_path, csv_path, ids, true_labels, scored, facts, model=Non
 
 def print_table(metrics, where):
     """Prints the metrics of a run and where it is."""
-    rows = {name: metrics[key] for key, name in SHOWN.items() if key in metrics}
     none = {None: "no true labels", 0: "no anomalies known"}
     reason = none.get(metrics["n_anomalous"], "no normal images known")
     print()
-    for name, value in rows.items():
-        print(f"{name:<22}{reason if value is None else f'{value:.4f}'}")
+    if metrics["auroc"] is None:
+        print(f"{'AUROC':<22}{reason}")
+    for key, name in SHOWN.items():
+        if metrics.get(key) is not None:
+            print(f"{name:<22}{metrics[key]:.4f}")
     print(f"{'threshold':<22}{metrics['threshold']:.6g}")
+    if "false_alarms" in metrics:
+        print(f"{'false alarms':<22}{FalseAlarms(**metrics['false_alarms'])}")
     print(f"{'scored, images/s':<22}{metrics['images_per_second']:.0f}")
     print(f"{'written to':<22}{where}")

@@ -9,20 +9,21 @@ python evaluate.py --server=localhost:8500 --dataset=path/to/new_images
 """
 
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import flags
 
 from ede_keras.cli import common
-from ede_keras.cli.runs import TRAIN_AGAIN, find_white_for, load_run, load_split
-from ede_keras.data.datasets import list_folder, load_dataset
+from ede_keras.cli.images_to_score import NAMED, load_images_to_score, print_unlabelled
+from ede_keras.cli.runs import TRAIN_AGAIN, load_run
+from ede_keras.cli.verdicts import ANOMALY_FOUND, print_verdicts, sort_by_score
+from ede_keras.data.datasets import list_folder
 from ede_keras.data.folder_images import leave_out
 from ede_keras.data.folders import LAYOUTS
-from ede_keras.data.images.decoding import MAX_VALUE
-from ede_keras.data.mask_files import Masks
 from ede_keras.data.protocols import whole_set
 from ede_keras.data.subfolders import NORMAL_NAMES, is_normal_name
 from ede_keras.errors import InputError
@@ -43,11 +44,12 @@ def define_flags() -> None:
         "REST.",
     )
     flags.DEFINE_string("model_name", "ede", "Name of the model on the server, with --server.")
-    flags.DEFINE_string(
+    flags.DEFINE_multi_string(
         "dataset",
         None,
         "Other images to score, labelled or not: a built-in name, or the path of a folder, a list "
-        "(.csv), an .npz file or an image.",
+        "(.csv) or an .npz file. Or images: a path, a pattern such as 'parts/*.png', or several of "
+        "them, each with the flag.",
     )
     flags.DEFINE_string(
         "normal", None, "Name of the normal class of --dataset. Defaults to that of the run."
@@ -66,30 +68,18 @@ def define_flags() -> None:
         "Share of held-out normal images that may score above the threshold. Defaults to the "
         "run's value.",
     )
+    flags.DEFINE_bool("sort", False, "Writes the most anomalous image first into the CSV file.")
+    flags.DEFINE_bool(
+        "fail_on_anomaly",
+        False,
+        f"Ends with exit status {ANOMALY_FOUND} if an image is labelled anomalous.",
+    )
     flags.DEFINE_bool("report", False, "Also write an HTML report: curves, images and mistakes.")
     flags.DEFINE_string(
         "output_dir",
         None,
         "Output folder. Defaults to --run_dir, or with --server to the current folder.",
     )
-
-
-class ImagesToScore(NamedTuple):
-    """The images to score with the model of a run.
-
-    Args:
-        stem: Stem of the output files.
-        images: Array `(n, height, width, channels)`, 0 to 255.
-        true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
-        ids: Path relative to the images' folder, or index, of each image.
-        masks: The masks of the images, if they have some.
-    """
-
-    stem: str
-    images: np.ndarray
-    true_labels: np.ndarray | None
-    ids: np.ndarray
-    masks: Masks | None
 
 
 def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> AnomalyDetector:
@@ -117,55 +107,9 @@ def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> A
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
-def load_images_to_score(
-    config: Mapping[str, Any], model: AnomalyDetector, output_dir: Path
-) -> ImagesToScore:
-    """Loads the run's test set, or `--dataset`, and writes what was read to `output_dir`.
-
-    Args:
-        config: The config of the run.
-        model: The model of the run.
-        output_dir: Folder to write to.
-
-    Raises:
-        InputError: The images cannot be used, or a flag does not fit.
-    """
-    if FLAGS.dataset is None:
-        refuse_flags(
-            ("layout", "strict", "normal"), "works only with --dataset, a folder; leave it out"
-        )
-        split = load_split(config, FLAGS.data_dir, model.image_shape)
-        shown = split.x_test, split.y_test, split.test_ids, split.masks
-        return ImagesToScore("evaluation", *shown)
-    dataset = load_dataset(
-        FLAGS.dataset,
-        FLAGS.data_dir,
-        model.image_shape,
-        need_labels=False,
-        strict=FLAGS.strict,
-        layout=FLAGS.layout,
-        verbose=common.bars(),
-        max_value=find_white_for(config, FLAGS.dataset),
-        normal=FLAGS.normal,
-    )
-    common.print_summary(dataset)
-    if dataset.is_folder and dataset.max_value and not config.get("max_value"):
-        print(f"  the run has no files of 16 bits, so {MAX_VALUE} is white, as in its export")
-    normal_name = FLAGS.normal or config["normal_name"]
-    images, true_labels, ids = whole_set(dataset, FLAGS.normal or config["normal"], normal_name)
-    if unscored := len(dataset.x_train) + len(dataset.x_test) - len(images):
-        print(f"{unscored} images of the training part are not scored")
-    if true_labels is None:
-        print_unlabelled(dataset.name, repr(normal_name))
-    stem = f"evaluation-{dataset.name}"
-    names = (f"{stem}-{name}" for name in ("data.json", "left_out.csv"))
-    common.write_summary(dataset, *(output_dir / name for name in names))
-    return ImagesToScore(stem, images, true_labels, ids, dataset.masks)
-
-
 def evaluate_run() -> None:
     """Scores images with the model of `--run_dir`."""
-    refuse_flags(("model_name",), "works only with --server; leave it out with --run_dir")
+    common.refuse_flags(("model_name",), "works only with --server; leave it out with --run_dir")
     if FLAGS.report:
         # Slow to import, and its packages may be missing: fail now, not after the scoring.
         from ede_keras.evaluation import report
@@ -174,18 +118,20 @@ def evaluate_run() -> None:
     common.set_determinism(config["seed"], config["deterministic"])
     model = apply_decision_flags(model, run_dir, metrics["n_val"])
     output_dir = make_output_dir(run_dir)
-    stem, images, true_labels, ids, drawn = load_images_to_score(config, model, output_dir)
+    to_score = load_images_to_score(config, model, output_dir)
+    stem, images, true_labels, ids, drawn, named = to_score
     masks = drawn.select(ids, true_labels) if drawn and true_labels is not None else None
     scored, more = common.score_set(model, images, true_labels, masks)
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
-    facts |= {**common.decision(model), **more}
-    metrics = write_results(output_dir / stem, ids, true_labels, scored, facts, model)
+    facts |= {**common.decision(model, metrics["n_val"]), **more}
+    metrics = write_results(output_dir / stem, ids, true_labels, scored, facts, named, model)
     if FLAGS.report:
         path = output_dir / f"{stem}.html"
         scores, labels, _ = scored
         shown = report.ScoredImages(images, ids, scores, labels, true_labels)
         report.write_report(path, model, shown, metrics, config)
         print(f"{'report':<22}{path}")
+    end(scored[1])
 
 
 def evaluate_server() -> None:
@@ -196,12 +142,13 @@ def evaluate_server() -> None:
             "--dataset=FOLDER. Received: no --dataset"
         )
     run_flags = ("data_dir", "omega1", "contamination", "report")
-    refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
+    common.refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
     dataset = list_folder(FLAGS.dataset, FLAGS.layout, FLAGS.normal)
     names = dataset.class_names.values()
     normal_name = FLAGS.normal or next((name for name in names if is_normal_name(name)), "")
     files, true_labels, ids = whole_set(dataset, normal_name, normal_name)
-    if true_labels is None:
+    named = dataset.layout in NAMED
+    if true_labels is None and not named:
         print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
     output_dir = make_output_dir(".")
     if FLAGS.strict:  # before the first request, although every file is then read twice
@@ -218,22 +165,8 @@ def evaluate_server() -> None:
     path = output_dir / f"evaluation-{dataset.name}"
     outputs = [path.with_name(f"{path.name}-{name}") for name in ("data.json", "left_out.csv")]
     common.write_summary(dataset, *outputs)
-    write_results(path, ids[read], true_labels, scored, {"threshold": threshold})
-
-
-def refuse_flags(names: Iterable[str], reason: str) -> None:
-    """Raises an `InputError` with the reason if one of the flags is given."""
-    for name in names:
-        if FLAGS[name].present:
-            raise InputError(f"--{name} {reason}. Received: --{name}={FLAGS[name].value}")
-
-
-def print_unlabelled(name: str, normal_name: str) -> None:
-    """Prints that the true labels of a data set are unknown."""
-    print(
-        f"{name} does not say which of its images are normal, for example by a class named "
-        f"{normal_name}: the true labels stay blank, and there are no metrics."
-    )
+    write_results(path, ids[read], true_labels, scored, {"threshold": threshold}, named)
+    end(scored[1])
 
 
 def make_output_dir(default: StrPath) -> Path:
@@ -258,9 +191,10 @@ def write_results(
     true_labels: np.ndarray | None,
     scored: tuple[np.ndarray, np.ndarray, float],
     facts: Mapping[str, Any],
+    named: bool,
     model: AnomalyDetector | None = None,
 ) -> dict[str, Any]:
-    """Writes scores and metrics, and prints the metrics.
+    """Writes scores and metrics, and prints the metrics and the verdicts.
 
     Args:
         path: Path of the output files `<path>.json` and `<path>.csv`.
@@ -268,15 +202,28 @@ def write_results(
         true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
         scored: Scores, labels and images per second, as in `common.score_set`.
         facts: Further entries of the metrics; `threshold` is one of them.
+        named: As in `ImagesToScore`.
         model: The detector, if it is at hand.
 
     Returns:
         The metrics.
     """
     json_path, csv_path = (path.with_name(path.name + suffix) for suffix in (".json", ".csv"))
-    metrics = common.write_scores(json_path, csv_path, ids, true_labels, scored, facts, model)
+    scores, labels, images_per_second = scored
+    in_order = ids, true_labels, scores, labels
+    rows = sort_by_score(*in_order) if FLAGS.sort else in_order
+    metrics = common.write_scores(
+        json_path, csv_path, *rows[:2], (*rows[2:], images_per_second), facts, model
+    )
     common.print_table(metrics, csv_path)
+    print_verdicts(ids, scores, labels, facts["threshold"], named)
     return metrics
+
+
+def end(labels: np.ndarray) -> None:
+    """Ends the command as `--fail_on_anomaly` says."""
+    if FLAGS.fail_on_anomaly and labels.any():
+        sys.exit(ANOMALY_FOUND)
 
 
 def main(argv: list[str]) -> None:

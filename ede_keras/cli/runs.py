@@ -1,5 +1,6 @@
 """Run folders: where a training run is stored, and how it gets there completely."""
 
+import glob
 import os
 import shutil
 import sys
@@ -185,7 +186,7 @@ def load_split(
         InputError: The images have moved.
     """
     path = config["dataset_path"]
-    if path and not os.path.exists(path):
+    if path and not os.path.exists(path) and not glob.has_magic(path):
         raise InputError(
             "The images of the run must be where they were in training. Move them back, or score "
             f"the images in their new place with --dataset. Received: no {path}"

@@ -10,8 +10,8 @@ from ede_keras.data import folder_images, labels, sources
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.folders import Layout, find_layout
 from ede_keras.data.formats import Arrays, npz
-from ede_keras.data.images.inspection import is_image_name
 from ede_keras.data.lists import read_list
+from ede_keras.data.patterns import find_chosen
 from ede_keras.data.summary import LoadingSummary, describe_dimness
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
@@ -30,7 +30,7 @@ _FOLDER_SIZE = (32, 32)  # the size that the paper's networks are built for
 
 
 def load_dataset(
-    dataset: str,
+    dataset: str | Sequence[str],
     data_dir: StrPath | None = None,
     image_shape: Sequence[int | None] | None = None,
     need_labels: bool = True,
@@ -46,6 +46,7 @@ def load_dataset(
     Args:
         dataset: A name in `BUILT_IN`, or the path of an `.npz` file (see `npz.read_npz`), of a
             folder (see `folders.find_layout`), of a list (see `lists.read_list`) or of an image.
+            Or a pattern, or several paths, of image files (see `patterns.find_chosen`).
         data_dir: For built-in datasets: the only folder to search for the files. Default: search
             Keras's cache, then download (see `sources.find_arrays`).
         image_shape: For folders: `(height, width, channels)` of the images, by default 32 x 32. If
@@ -78,6 +79,8 @@ def load_dataset(
 
     Reference: Jia & Liu 2023, Section 4.
     """
+    wanted = [dataset] if isinstance(dataset, str) else list(dataset)
+    dataset = wanted[0]
     path = Path(dataset).expanduser()
     if data_dir is not None and dataset not in BUILT_IN:
         raise InputError(
@@ -85,13 +88,10 @@ def load_dataset(
             f"path as the data set. Received: data_dir={str(data_dir)!r} for {dataset}"
         )
     if layout is not None and (dataset in BUILT_IN or path.is_file()):
-        raise InputError(
-            "`layout` works only with a folder of images; leave it out. "
-            f"Received: layout={layout!r} for {dataset}"
-        )
+        raise _no_layout(layout, dataset)
     if dataset in BUILT_IN:
         return _load_built_in(dataset, data_dir)
-    if found_files := _find_files(path, layout, None if normal is None else str(normal)):
+    if found_files := _find_files(wanted, layout, None if normal is None else str(normal)):
         shape = image_shape or (*_FOLDER_SIZE, None)
         options = folder_images.Options(shape, strict, max_value, verbose, largest_side)
         return folder_images.load_layout(*found_files, options)
@@ -115,11 +115,14 @@ def load_dataset(
     )
 
 
-def list_folder(folder: StrPath, layout: str | None = None, normal: str | None = None) -> Dataset:
+def list_folder(
+    folder: str | Sequence[str], layout: str | None = None, normal: str | None = None
+) -> Dataset:
     """Lists the files of a folder in the form of a dataset, without reading them.
 
     Args:
-        folder: An existing folder of images; or a list of them, or an image.
+        folder: An existing folder of images; or a list of them, an image, a pattern, or several
+            paths of images.
         layout: One of `folders.LAYOUTS`. Default: detected from the subfolders.
         normal: As in `load_dataset`.
 
@@ -130,26 +133,35 @@ def list_folder(folder: StrPath, layout: str | None = None, normal: str | None =
     Raises:
         InputError: The folder does not have that layout, or cannot be read.
     """
-    found = _find_files(Path(folder).expanduser(), layout, normal)
+    found = _find_files([folder] if isinstance(folder, str) else list(folder), layout, normal)
     if not found:
         raise InputError(
-            "Expected an existing folder of images, .csv list or image file. "
-            f"Received: {str(folder)!r}"
+            f"Expected an existing folder of images, .csv list or image file. Received: {folder!r}"
         )
     return folder_images.list_layout(*found)
 
 
 def _find_files(
-    path: Path, layout: str | None = None, normal: str | None = None
+    names: Sequence[str], layout: str | None = None, normal: str | None = None
 ) -> tuple[Path, Layout] | None:
-    """`(place, layout)` of image files: those of a folder or a list, or one; None for others."""
+    """`(place, layout)` of a folder's or a list's image files, or chosen ones; None for others."""
+    if chosen := find_chosen(names):
+        if layout is not None:
+            raise _no_layout(layout, names[0])
+        return chosen
+    path = Path(names[0]).expanduser()
     if path.is_dir():
         return path, find_layout(path, layout, normal)
     if path.suffix.lower() == ".csv" and path.is_file():
         return path, read_list(path, normal)
-    if path.is_file() and is_image_name(path.name):
-        return path, Layout("image", {path.name: 0}, {}, {0: "good"}, "split80")
     return None
+
+
+def _no_layout(layout: str, name: str) -> InputError:
+    return InputError(
+        "`layout` works only with a folder of images; leave it out. "
+        f"Received: layout={layout!r} for {name}"
+    )
 
 
 def resolve_normal(dataset: Dataset, normal: str | int) -> int:

@@ -237,7 +237,8 @@ def _describe_ranges(
 
 def _describe_layout(layout: Layout) -> str:
     if layout.name not in LAYOUTS:
-        return {"list": "a list of files", "image": "one image"}[layout.name]
+        names = {"list": "a list of files", "image": "one image", "images": "chosen images"}
+        return names[layout.name]
     return f"layout {layout.name!r} ({LAYOUTS[layout.name]})"
 
 

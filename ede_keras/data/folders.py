@@ -35,7 +35,7 @@ class Layout:
     """The image files of a folder with their labels.
 
     Args:
-        name: One of `LAYOUTS`, "list" or "image".
+        name: One of `LAYOUTS`, "list", "image" or "images".
         train: Training files: path relative to the folder, with "/" as separator, to label.
         test: Test files, as `train`; may be empty.
         class_names: Label to class name.

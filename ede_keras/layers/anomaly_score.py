@@ -142,6 +142,10 @@ def normal_quantile(scores: Sequence[float] | np.ndarray, contamination: float) 
             f"`contamination` must be at least 0 and below 1. Received: {contamination}"
         )
     descending = np.sort(np.asarray(scores, "float32"))[::-1]
+    return float(descending[count_above(len(descending), contamination)])
+
+
+def count_above(n: int, contamination: float) -> int:
+    """How many of n normal scores `normal_quantile` leaves above itself; at most n − 1."""
     # The product of a decimal fraction and a count may fall just short of a whole number.
-    exceeding = min(int(np.floor(contamination * len(descending) + 1e-9)), len(descending) - 1)
-    return float(descending[exceeding])
+    return min(int(np.floor(contamination * n + 1e-9)), n - 1)

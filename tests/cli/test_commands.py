@@ -25,6 +25,8 @@ METRICS = {
     "omega1",
     "contamination",
     "terms",
+    "pixel_threshold",
+    "false_alarms",
     "equation8_auroc",
 }
 
@@ -261,3 +263,39 @@ def test_without_tensorboard_training_goes_on(run_command, tmp_path):
     done = run_command("-c", code, *flags_of(tmp_path, "--epochs=1", *LIGHT))
     assert "No TensorBoard logs: pip install" in done.stdout
     assert not (tmp_path / "digits/2/0/logs").exists()
+
+
+def test_which_images_are_anomalous(run_dir, run_command, tmp_path):
+    """Counts, the worst by name, all in the file, and an exit status for scripts."""
+    folder = write_folder(tmp_path / "some", "plain", n=14, size=12)
+    (folder / "013.png").write_bytes(b"no image")
+    flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path}")
+    done = run_command("evaluate.py", *flags, f"--dataset={folder}", "--sort")
+    rows = read_rows(tmp_path / "evaluation-some.csv")
+    scores = [float(row["score"]) for row in rows]
+    assert len(rows) == 13 and scores == sorted(scores, reverse=True)
+    flagged = [row["path"] for row in rows if row["label"] == "1"]
+    assert 10 < len(flagged)  # digits' detector on noise
+    assert f"{len(flagged)} of 13 images are anomalous" in done.stdout
+    named = [line.split()[-1] for line in done.stdout.splitlines() if "  anomalous  " in line]
+    assert named == flagged[:10] and f"and {len(flagged) - 10} more in the file" in done.stdout
+    assert done.stdout.count("no true labels") == 1
+    done = run_command(
+        "evaluate.py", *flags, f"--dataset={folder}", "--fail_on_anomaly", check=False
+    )
+    assert done.returncode == 3 and not done.stderr.startswith("Error")
+
+
+def test_single_images_get_a_line_each(run_dir, run_command, tmp_path):
+    folder = write_folder(tmp_path / "some", "plain", n=3, size=12)
+    flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path}")
+    chosen = (f"--dataset={folder}/00[01].png", f"--dataset={folder}/002.png")
+    for wanted in (chosen[1:], chosen):
+        done = run_command("evaluate.py", *flags, *wanted)
+        lines = [line.split() for line in done.stdout.splitlines() if line.endswith(".png")]
+        expected = read_rows(tmp_path / f"evaluation-{'002' if len(wanted) == 1 else 'some'}.csv")
+        assert [line[-1] for line in lines] == [row["path"] for row in expected]
+        for (score, verdict, _), row in zip(lines, expected, strict=True):
+            assert float(score) == pytest.approx(float(row["score"]), rel=1e-3)
+            assert verdict == ("anomalous" if row["label"] == "1" else "normal")
+        assert "does not say which" not in done.stdout

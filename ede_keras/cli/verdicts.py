@@ -1,0 +1,42 @@
+"""The answer as a user reads it: how many images are anomalous, and which."""
+
+import numpy as np
+
+# Images that are named on the console; the CSV file has all.
+N_SHOWN = 10
+# The exit status of `--fail_on_anomaly`; 1 is that of an error.
+ANOMALY_FOUND = 3
+
+
+def print_verdicts(
+    ids: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshold: float, each: bool
+) -> None:
+    """Prints how many images are anomalous, and the worst by name.
+
+    Args:
+        ids: Path or index of each image, `(n,)`.
+        scores: float32 `(n,)`.
+        labels: int32 `(n,)`, 1 for anomalous.
+        threshold: The threshold of the score.
+        each: Whether every image gets a line, in its own order, as for images that were named one
+            by one.
+    """
+    n_anomalous = int(labels.sum())
+    images = "image" if len(ids) == 1 else "images"
+    verb = "is" if n_anomalous == 1 else "are"
+    print(f"\n{n_anomalous} of {len(ids)} {images} {verb} anomalous, above {threshold:.6g}")
+    worst = np.argsort(-scores, kind="stable")[:n_anomalous]
+    chosen = range(len(ids)) if each else worst[:N_SHOWN]
+    for i in chosen:
+        print(f"  {scores[i]:>10.4g}  {('normal', 'anomalous')[labels[i]]}  {ids[i]}")
+    if not each and n_anomalous > N_SHOWN:
+        print(f"  and {n_anomalous - N_SHOWN} more in the file")
+
+
+def sort_by_score(
+    ids: np.ndarray, true_labels: np.ndarray | None, scores: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
+    """The same with the most anomalous image first."""
+    order = np.argsort(-scores, kind="stable")
+    true_labels = None if true_labels is None else true_labels[order]
+    return ids[order], true_labels, scores[order], labels[order]
