@@ -41,6 +41,7 @@ if keras.backend.backend() != "tensorflow":  # by Keras' file of settings
     _refuse_backend(keras.backend.backend())
 
 from ede_keras.errors import InputError
+from ede_keras.evaluation.score_images import score_images
 from ede_keras.layers.pretext import Pretext, TrainingViews
 from ede_keras.models.ede import EDE
 from ede_keras.models.tiled import TiledDetector
@@ -61,4 +62,5 @@ __all__ = [
     "__version__",
     "export_savedmodel",
     "fit_recipe",
+    "score_images",
 ]

@@ -84,7 +84,8 @@ def check_images(images: object, image_shape: Sequence[int | None]) -> None:
     if isinstance(images, list | tuple):
         raise InputError(
             f"Expected an array of images {_format_shape([None, *image_shape])}: stack them with "
-            "np.stack(images), after resizing them to one size. "
+            "np.stack(images), after resizing them to one size. To score images of any size, use "
+            "ede_keras.score_images(model, images). "
             f"Received: a {type(images).__name__} of {len(images)}"
         )
     if isinstance(images, tf.data.Dataset):
@@ -105,7 +106,8 @@ def _check_shape(shape: Sequence[int | None], image_shape: Sequence[int | None])
     if not fits:
         raise InputError(
             f"Expected images of shape {_format_shape(expected)} with pixels from 0 to 255. Resize "
-            "the images, or build the model with another `image_shape`. "
+            "the images, or build the model with another `image_shape`. To score images of any "
+            "size, use ede_keras.score_images(model, images). "
             f"Received: {_format_shape(shape)}"
         )
     if shape[0] == 0:

@@ -67,7 +67,7 @@ def decode_to_size(
         tf.errors.InvalidArgumentError: `encoded` is not such an image.
     """
     image, _ = _decode_and_resize(encoded, size, max_value, lambda pixels: ())
-    return _take_channels(image, channels)
+    return take_channels(image, channels)
 
 
 def decode_measured(
@@ -89,10 +89,10 @@ def decode_measured(
         without alpha; and 1 if the resized image shows colours, 0 if it is grey.
     """
     image, stored = _decode_and_resize(encoded, size, max_value, find_range)
-    colours = _take_channels(image, 3)
+    colours = take_channels(image, 3)
     has_colours = tf.reduce_any(colours != colours[..., :1])
     measured = tf.concat([stored, [tf.cast(has_colours, "int32")]], 0)
-    return _take_channels(image, channels), measured
+    return take_channels(image, channels), measured
 
 
 def find_range(pixels: tf.Tensor) -> tf.Tensor:
@@ -121,7 +121,7 @@ def _decode_and_resize(
     return tf.cond(_is_deep(encoded), resize_deep, lambda: resize(decode_pixels(encoded)))
 
 
-def _take_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+def take_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Resized pixels as whole numbers with 1 or 3 channels."""
     # Grey images have 1 channel, or 2 with alpha. The number is known only when the graph runs.
     is_grey = tf.shape(image)[-1] < 3
