@@ -12,14 +12,13 @@ import keras
 import tensorflow as tf
 from absl import app, flags
 
-from ede_keras.data.images.files import read_checked
-from ede_keras.errors import InputError, UnreadableImage
+from ede_keras.errors import InputError
+from ede_keras.evaluation.drift import Drift
 from ede_keras.evaluation.false_alarms import FalseAlarms, expect_false_alarms
 from ede_keras.evaluation.masks import compare_maps
 from ede_keras.evaluation.metrics import compare_terms, compute_metrics
 from ede_keras.layers.anomaly_score import count_above
 from ede_keras.models import diagnosis
-from ede_keras.serving.client import join_batches
 from ede_keras.utils.files import write_csv, write_json
 
 FLAGS = flags.FLAGS
@@ -183,63 +182,6 @@ def has_paths(ids):
     return ids.dtype.kind in "UO"
 
 
-def find_problems(files):
-    """Why image files cannot be read, by their position."""
-    return {i: reason for i, file in enumerate(files) if (reason := _try_to_read(file)[1])}
-
-
-def _try_to_read(file):
-    """`(content, "")` of an image file; or `(None, reason)` if it cannot be read."""
-    try:
-        return read_checked(file), ""
-    except UnreadableImage as error:
-        return None, str(error)
-
-
-def score_by_server(client, files):
-    """Scores image files on a server. A bad file does not stop the others.
-
-    A file is bad if it cannot be read, or if the server refuses it.
-
-    Returns:
-        `((scores, labels, images_per_second), threshold, problems)`; the threshold is the server's
-        and the problems are why a file was left out, by its position.
-
-    Raises:
-        InputError: No file can be read, or the server refuses all of the first images.
-    """
-    progress = keras.utils.Progbar(len(files), verbose=bars(), unit_name="image")
-    start = time.perf_counter()
-    batches: list[dict] = []
-    problems: dict[int, str] = {}
-    for begin in range(0, len(files), client.batch_size):
-        contents = {}
-        for i, file in enumerate(files[begin : begin + client.batch_size], begin):
-            content, reason = _try_to_read(file)
-            if content is None:
-                problems[i] = reason
-            else:
-                contents[i] = content
-            progress.add(1)
-        if not contents:
-            continue
-        outputs, refused = client.score_contents(list(contents.values()))
-        if len(refused) == len(contents) and not batches:  # the images are hardly the cause
-            raise InputError(
-                "The server must accept at least one of the first images. Check that --model_name "
-                f"is a model of this package. Received: {files[min(contents)]} ({refused[0]})"
-            )
-        problems |= {i: refused[k] for k, i in enumerate(contents) if k in refused}
-        batches.append(outputs)
-    if not batches:
-        i, reason = next(iter(problems.items()))
-        raise InputError(f"Expected images that can be read. Received: {files[i]} ({reason})")
-    seconds = time.perf_counter() - start
-    found = join_batches(batches)
-    scored = found["score"], found["label"], round(len(found["score"]) / seconds, 1)
-    return scored, float(found["threshold"][0]), problems
-
-
 def decision(model, n_held_out):
     """The settings of a model's decision and what it promises, for its metrics."""
     names = "threshold", "pixel_threshold", "omega1", "contamination"
@@ -295,5 +237,7 @@ def print_table(metrics, where):
     print(f"{'threshold':<22}{metrics['threshold']:.6g}")
     if "false_alarms" in metrics:
         print(f"{'false alarms':<22}{FalseAlarms(**metrics['false_alarms'])}")
+    if "drift" in metrics:
+        print(f"{'drift':<22}{Drift(**metrics['drift'])}")
     print(f"{'scored, images/s':<22}{metrics['images_per_second']:.0f}")
     print(f"{'written to':<22}{where}")

@@ -17,19 +17,21 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ede_keras.cli import common
+from ede_keras.cli import common, server_scoring, watch
 from ede_keras.cli.images_to_score import NAMED, load_images_to_score, print_unlabelled
-from ede_keras.cli.runs import TRAIN_AGAIN, load_run
+from ede_keras.cli.runs import load_run, read_calibration
 from ede_keras.cli.verdicts import ANOMALY_FOUND, print_verdicts, sort_by_score
 from ede_keras.data.datasets import list_folder
 from ede_keras.data.folder_images import leave_out
 from ede_keras.data.folders import LAYOUTS
+from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.protocols import whole_set
 from ede_keras.data.subfolders import NORMAL_NAMES, is_normal_name
 from ede_keras.errors import InputError
+from ede_keras.evaluation import drift
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving.client import ScoringClient
-from ede_keras.utils.files import StrPath, read_csv, reading
+from ede_keras.utils.files import StrPath
 
 FLAGS = flags.FLAGS
 
@@ -54,6 +56,12 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "normal", None, "Name of the normal class of --dataset. Defaults to that of the run."
     )
+    flags.DEFINE_bool(
+        "all_normal",
+        False,
+        "Says that all images of --dataset are normal: false alarms are counted, and their scores "
+        "are compared with the calibration's.",
+    )
     flags.DEFINE_string("data_dir", None, "Folder of a built-in data set, if it has moved.")
     flags.DEFINE_enum(
         "layout", None, LAYOUTS, "Layout of the folder --dataset. Detected by default."
@@ -67,6 +75,12 @@ def define_flags() -> None:
         None,
         "Share of held-out normal images that may score above the threshold. Defaults to the "
         "run's value.",
+    )
+    flags.DEFINE_string(
+        "watch",
+        None,
+        "Folder to watch, instead of --dataset: scores its images and those that arrive, each "
+        "once, until Ctrl+C. The same command goes on where it stopped.",
     )
     flags.DEFINE_bool("sort", False, "Writes the most anomalous image first into the CSV file.")
     flags.DEFINE_bool(
@@ -98,12 +112,7 @@ def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> A
     """
     if FLAGS.omega1 is None and FLAGS.contamination is None:
         return model
-    path = run_dir / "calibration.csv"
-    with reading(path, TRAIN_AGAIN):
-        terms = {name: np.array(column, "float32") for name, column in read_csv(path).items()}
-        n = len(next(iter(terms.values())))
-        if n != n_val:
-            raise ValueError(f"terms of {n} images, not of {n_val}")
+    terms = read_calibration(run_dir, n_val)
     return model.redecide(terms, FLAGS.omega1, FLAGS.contamination)
 
 
@@ -118,10 +127,16 @@ def evaluate_run() -> None:
     common.set_determinism(config["seed"], config["deterministic"])
     model = apply_decision_flags(model, run_dir, metrics["n_val"])
     output_dir = make_output_dir(run_dir)
+    if FLAGS.watch:
+        white = config.get("max_value") or MAX_VALUE
+        watch.watch_by_model(Path(FLAGS.watch), output_dir, model, white)
+        return
     to_score = load_images_to_score(config, model, output_dir)
     stem, images, true_labels, ids, drawn, named = to_score
     masks = drawn.select(ids, true_labels) if drawn and true_labels is not None else None
     scored, more = common.score_set(model, images, true_labels, masks)
+    if FLAGS.dataset and true_labels is not None:
+        more |= check_drift(model, run_dir, metrics["n_val"], scored[0][true_labels == 0])
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
     facts |= {**common.decision(model, metrics["n_val"]), **more}
     metrics = write_results(output_dir / stem, ids, true_labels, scored, facts, named, model)
@@ -134,8 +149,23 @@ def evaluate_run() -> None:
     end(scored[1])
 
 
+def check_drift(
+    model: AnomalyDetector, run_dir: Path, n_val: int, scores: np.ndarray
+) -> dict[str, Any]:
+    """The metrics that say whether scores of normal images look like the calibration's."""
+    if len(scores) < drift.LEAST_IMAGES:
+        return {}
+    calibration, _ = model.combine_terms(read_calibration(run_dir, n_val))
+    return {"drift": drift.find_drift(calibration, scores)._asdict()}
+
+
 def evaluate_server() -> None:
     """Scores the image files of `--dataset` with the model of `--server`."""
+    if FLAGS.watch:
+        watch.watch_by_server(
+            Path(FLAGS.watch), make_output_dir("."), FLAGS.server, FLAGS.model_name
+        )
+        return
     if FLAGS.dataset is None:
         raise InputError(
             "--server needs an existing folder of images, a list or an image file; pass it as "
@@ -152,10 +182,10 @@ def evaluate_server() -> None:
         print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
     output_dir = make_output_dir(".")
     if FLAGS.strict:  # before the first request, although every file is then read twice
-        problems = common.find_problems(files)
+        problems = server_scoring.find_problems(list(files))
         leave_out(dataset, {str(ids[i]): reason for i, reason in problems.items()}, strict=True)
     with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
-        scored, threshold, problems = common.score_by_server(client, list(files))
+        scored, threshold, problems = server_scoring.score_by_server(client, list(files))
     dataset = leave_out(
         dataset, {str(ids[i]): reason for i, reason in problems.items()}, FLAGS.strict
     )
@@ -216,7 +246,7 @@ def write_results(
         json_path, csv_path, *rows[:2], (*rows[2:], images_per_second), facts, model
     )
     common.print_table(metrics, csv_path)
-    print_verdicts(ids, scores, labels, facts["threshold"], named)
+    print_verdicts(ids, scores, labels, true_labels, facts["threshold"], named)
     return metrics
 
 
@@ -235,6 +265,9 @@ def main(argv: list[str]) -> None:
             "Expected either --run_dir, a finished run, or --server, an address. "
             f"Received: {received}"
         )
+    if FLAGS.watch:
+        others = "dataset", "normal", "layout", "strict", "sort", "report", "fail_on_anomaly"
+        common.refuse_flags(others, "has no effect with --watch; leave it out")
     if FLAGS.server:
         evaluate_server()
     else:

@@ -55,7 +55,8 @@ def load_images_to_score(
     """
     if FLAGS.dataset is None:
         common.refuse_flags(
-            ("layout", "strict", "normal"), "works only with --dataset, a folder; leave it out"
+            ("layout", "strict", "normal", "all_normal"),
+            "works only with --dataset, a folder; leave it out",
         )
         split = load_split(config, FLAGS.data_dir, model.image_shape)
         shown = split.x_test, split.y_test, split.test_ids, split.masks
@@ -79,6 +80,9 @@ def load_images_to_score(
     if unscored := len(dataset.x_train) + len(dataset.x_test) - len(images):
         print(f"{unscored} images of the training part are not scored")
     named = dataset.layout in NAMED
+    if FLAGS.all_normal:
+        common.refuse_flags(("normal",), "contradicts --all_normal; leave one out")
+        true_labels = np.zeros(len(images), np.int32)
     if true_labels is None and not named:
         print_unlabelled(dataset.name, repr(normal_name))
     stem = f"evaluation-{dataset.name}"

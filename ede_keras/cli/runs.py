@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 
 if sys.platform != "win32":
     import fcntl
@@ -18,7 +19,7 @@ from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.protocols import Split, make_split
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
-from ede_keras.utils.files import StrPath, read_json, reading, write_json
+from ede_keras.utils.files import StrPath, read_csv, read_json, reading, write_json
 
 CONFIG, METRICS, MODEL = "config.json", "metrics.json", "model.keras"
 TRAIN_AGAIN = "train the run again"
@@ -167,6 +168,21 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any], AnomalyDete
             return reader(run_dir / name)
 
     return read(CONFIG, read_json), read(METRICS, read_json), read(MODEL, keras.saving.load_model)
+
+
+def read_calibration(run_dir: Path, n_val: int) -> dict[str, np.ndarray]:
+    """The terms of a run's held-out images, float32 `(n_val,)` by name, as `calibrate` gave them.
+
+    Raises:
+        InputError: The run's `calibration.csv` is damaged.
+    """
+    path = run_dir / "calibration.csv"
+    with reading(path, TRAIN_AGAIN):
+        terms = {name: np.array(column, "float32") for name, column in read_csv(path).items()}
+        n = len(next(iter(terms.values())))
+        if n != n_val:
+            raise ValueError(f"terms of {n} images, not of {n_val}")
+    return terms
 
 
 def load_split(

@@ -9,7 +9,12 @@ ANOMALY_FOUND = 3
 
 
 def print_verdicts(
-    ids: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshold: float, each: bool
+    ids: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    true_labels: np.ndarray | None,
+    threshold: float,
+    each: bool,
 ) -> None:
     """Prints how many images are anomalous, and the worst by name.
 
@@ -17,6 +22,7 @@ def print_verdicts(
         ids: Path or index of each image, `(n,)`.
         scores: float32 `(n,)`.
         labels: int32 `(n,)`, 1 for anomalous.
+        true_labels: The same as the data set says; None if unknown.
         threshold: The threshold of the score.
         each: Whether every image gets a line, in its own order, as for images that were named one
             by one.
@@ -25,6 +31,12 @@ def print_verdicts(
     images = "image" if len(ids) == 1 else "images"
     verb = "is" if n_anomalous == 1 else "are"
     print(f"\n{n_anomalous} of {len(ids)} {images} {verb} anomalous, above {threshold:.6g}")
+    if true_labels is not None:
+        is_anomalous = true_labels == 1
+        false_alarms = int(labels[~is_anomalous].sum())
+        missed = int((labels[is_anomalous] == 0).sum())
+        print(f"false alarms: {false_alarms} of {int((~is_anomalous).sum())} normal images")
+        print(f"missed: {missed} of {int(is_anomalous.sum())} anomalous images")
     worst = np.argsort(-scores, kind="stable")[:n_anomalous]
     chosen = range(len(ids)) if each else worst[:N_SHOWN]
     for i in chosen:

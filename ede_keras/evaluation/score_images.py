@@ -43,7 +43,8 @@ def score_images(
         A dict: `name`, each image's path, relative to a folder, or its position; `score`, float32
         `(n,)`, higher for more anomalous; `label`, int32 `(n,)`, 1 where the score is above the
         threshold; and `left_out`, a dict from the path of each file that cannot be read to the
-        reason. With `maps` also `anomaly_map`, a list of float32 arrays `(height, width)` of the images' own sizes.
+        reason. With `maps` also `anomaly_map`, a list of float32 arrays `(height, width)`, of the
+        images' own sizes.
 
     Raises:
         InputError: There is no image that can be read.
@@ -77,15 +78,35 @@ def _read(model, images, max_value, verbose):
         fitted = (fit_image(image, shape, f"image {i}") for i, image in enumerate(images))
         sizes = [np.shape(image)[:2] for image in images]
         return np.arange(len(images)), scratch.store(fitted, shape, "float32"), sizes, {}
-    facts = [inspect_image(path) for path in paths]
-    read, unread = load_images(paths, shape, verbose, max_value, facts)
-    for i in np.flatnonzero(unread):
-        left_out[names[i]] = facts[i].problem or "damaged"
-    if unread.all():
+    read, sizes, problems = read_files(paths, shape, max_value, verbose)
+    left_out |= {names[i]: reason for i, reason in problems.items()}
+    if not len(read):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:3])
         raise InputError(f"Expected images that can be read. Received: {reasons}")
-    sizes = [fact.size for fact, is_out in zip(facts, unread, strict=True) if not is_out]
-    return np.array(names)[~unread], read, sizes, left_out
+    kept = np.array([name for i, name in enumerate(names) if i not in problems])
+    return kept, read, sizes, left_out
+
+
+def read_files(
+    paths: Sequence[StrPath], image_shape: Sequence[int], max_value: int, verbose: int = 0
+) -> tuple[np.ndarray, list[tuple[int, int]], dict[int, str]]:
+    """Reads image files at the size that a model takes.
+
+    Args:
+        paths: The n files.
+        image_shape: `(height, width, channels)` of the result.
+        max_value: As in `score_images`.
+        verbose: As in `score_images`.
+
+    Returns:
+        `(images, sizes, problems)`: uint8 `(m, *image_shape)` on disk and the `(height, width)` of
+        the files that can be read; and why the others cannot, by their position.
+    """
+    facts = [inspect_image(path) for path in paths]
+    images, unread = load_images(paths, image_shape, verbose, max_value, facts)
+    problems = {int(i): facts[i].problem or "damaged" for i in np.flatnonzero(unread)}
+    sizes = [fact.size for i, fact in enumerate(facts) if i not in problems]
+    return images, sizes, problems
 
 
 def _list(place):

@@ -11,6 +11,9 @@ from makers import write_folder
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.protocols import make_split
+
 METRICS = {
     "auroc",
     "average_precision",
@@ -299,3 +302,20 @@ def test_single_images_get_a_line_each(run_dir, run_command, tmp_path):
             assert float(score) == pytest.approx(float(row["score"]), rel=1e-3)
             assert verdict == ("anomalous" if row["label"] == "1" else "normal")
         assert "does not say which" not in done.stdout
+
+
+def test_drift_is_seen_in_normal_images(run_dir, run_command, tmp_path):
+    """The run's own normal test images have not changed; inverted ones have."""
+    split = make_split(load_dataset("digits"), normal=2, seed=0)
+    normal = split.x_test[split.y_test == 0].astype("uint8")
+    flags = (f"--run_dir={run_dir}", f"--output_dir={tmp_path}", "--all_normal")
+    for name, images in (("same", normal), ("inverted", 255 - normal)):
+        np.savez(tmp_path / f"{name}.npz", x_test=images[..., 0])
+        done = run_command("evaluate.py", *flags, f"--dataset={tmp_path / name}.npz")
+        found = json.loads((tmp_path / f"evaluation-{name}.json").read_text())
+        assert found["drift"]["n_images"] == len(normal) == found["n_test"]
+        assert found["drift"]["n_held_out"] == 32 and found["n_anomalous"] == 0
+        said = "drift                 none seen" if name == "same" else "the scores have changed"
+        assert said in done.stdout
+        assert f"of {len(normal)} normal images\n" in done.stdout
+    assert found["drift"]["p_value"] < 1e-6
