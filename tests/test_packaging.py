@@ -73,7 +73,7 @@ def test_the_packages_hold_what_they_need(dist, wheel):
 
 
 def test_the_installed_commands(wheel, tmp_path):
-    """Trained, evaluated and exported by them, in an environment that has the wheel installed."""
+    """From training to export, in an environment that has the wheel installed."""
     pytest.importorskip("pip", reason="pip installs the wheel")
     environment, work = tmp_path / "environment", tmp_path / "work"
     work.mkdir()
@@ -94,6 +94,7 @@ def test_the_installed_commands(wheel, tmp_path):
     assert "AUROC" in run(scripts / "ede-train", *flags, cwd=work)
     trained = work / "runs/digits/2/0"
     metrics = json.loads((trained / "metrics.json").read_text())
+    assert "\ndigits/2/0 " in run(scripts / "ede-compare", cwd=work)
     run(scripts / "ede-evaluate", f"--run_dir={trained}", "--report", cwd=work)
     assert json.loads((trained / "evaluation.json").read_text())["auroc"] == metrics["auroc"]
     assert "AUROC" in (trained / "evaluation.html").read_text()

@@ -34,7 +34,7 @@ SHOWN = {
 }
 
 
-def run(main, others=False):
+def run(main, others=False, words=False):
     """Runs a command's `main(argv)`.
 
     An error in the input, or one of TensorFlow's such as a lack of memory, becomes one line on
@@ -44,6 +44,7 @@ def run(main, others=False):
     Args:
         main: The function to run, with the remaining arguments.
         others: Whether unknown flags are left in `argv`; otherwise they are refused.
+        words: Whether arguments that are no flags are left in `argv`; otherwise they are refused.
     """
     module = sys.modules[main.__module__]
     sys.modules["__main__"].__doc__ = module.__doc__
@@ -56,7 +57,7 @@ def run(main, others=False):
             stream.reconfigure(errors="backslashreplace")
 
     def guarded(argv):
-        if len(argv) > 1 and not others:
+        if len(argv) > 1 and not (others or words):
             raise app.UsageError(f"Expected flags only (--name=value). Received: {argv[1]!r}")
         with contextlib.ExitStack() as stack:
             if FLAGS.verbosity <= QUIET:

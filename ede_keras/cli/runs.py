@@ -21,21 +21,24 @@ from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.utils.files import StrPath, read_csv, read_json, reading, write_json
 
-CONFIG, METRICS, MODEL = "config.json", "metrics.json", "model.keras"
+CONFIG, METRICS, MODEL, SCORES = "config.json", "metrics.json", "model.keras", "scores.csv"
 TRAIN_AGAIN = "train the run again"
+UNFINISHED, OLD = ".unfinished", ".old"
 
 T = TypeVar("T")
 
 
 class RunFolder:
-    """The folder `<output_dir>/<dataset>/<normal>/<seed>` of one training run.
+    """The folder `<output_dir>/<dataset>/<normal>/<name>` of one training run.
 
-    The run is written to a folder beside it, `<seed>.unfinished`, which is renamed at the end.
-    So if the folder itself exists, it holds a finished run.
+    The name is the config's `run_name`, or its seed. The run is written to a folder beside it,
+    `<name>.unfinished`, which is renamed at the end. So if the folder itself exists, it holds a
+    finished run.
 
     Args:
         output_dir: Folder of all runs; "~" is the home folder.
-        config: The run's `config.json`, a flat dict with `dataset`, `normal` and `seed`.
+        config: The run's `config.json`, a flat dict with `dataset`, `normal`, `seed` and, if the
+            run has a name, `run_name`.
 
     Example:
         >>> run = RunFolder("runs", {"dataset": "digits", "normal": 2, "seed": 0})
@@ -49,10 +52,11 @@ class RunFolder:
 
     def __init__(self, output_dir: StrPath, config: Mapping[str, Any]):
         self.config = config
-        inside = Path(config["dataset"], str(config["normal"]), str(config["seed"]))
+        name = config.get("run_name") or str(config["seed"])
+        inside = Path(config["dataset"], str(config["normal"]), name)
         self.final = Path(output_dir).expanduser() / inside
-        self.work = self.final.with_name(self.final.name + ".unfinished")
-        self._old = self.final.with_name(self.final.name + ".old")
+        self.work = self.final.with_name(name + UNFINISHED)
+        self._old = self.final.with_name(name + OLD)
 
     def begin(self, resume: bool = False, overwrite: bool = False) -> str:
         """Prepares the working folder.
@@ -106,10 +110,13 @@ class RunFolder:
             ) from error
 
     def finish(self) -> None:
-        """Moves the finished run to its place, and deletes the previous one."""
-        if self.final.exists():
+        """Moves the finished run to its place, and deletes the previous one, which it prints."""
+        replaced = self.final.exists()
+        if replaced:
             os.rename(self.final, self._old)
         os.rename(self.work, self.final)
+        if replaced:
+            print(f"Replaced the earlier run in {self.final}{_describe_auroc(self._old)}")
         shutil.rmtree(self._old, ignore_errors=True)
 
     def _recover(self) -> None:
@@ -143,6 +150,30 @@ class RunFolder:
                 f"{folder} holds a run with another config: {', '.join(different)}. Choose another "
                 "--output_dir, or replace the run with --overwrite."
             )
+
+
+def check_run_name(name: str | None) -> None:
+    """Checks the name of a run, which becomes that of its folder; None is no name.
+
+    Raises:
+        InputError: It is no plain name of a folder, or ends like a folder that is not the run's
+            final one.
+    """
+    if name is None:
+        return
+    if name.strip() in ("", ".", "..") or {"/", "\\"} & {*name} or name.endswith((UNFINISHED, OLD)):
+        raise InputError(
+            "`run_name` must be the name of a folder, without / and \\, and must not end in "
+            f"{UNFINISHED} or {OLD}; choose another, such as wide. Received: {name!r}"
+        )
+
+
+def _describe_auroc(run_dir: Path) -> str:
+    """The end of a sentence about a run: its AUROC if it has one."""
+    try:
+        return f"; its AUROC was {read_json(run_dir / METRICS)['auroc']:.4f}"
+    except (OSError, ValueError, TypeError, KeyError):  # no labels, damaged, or no run at all
+        return ""
 
 
 def load_run(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any], AnomalyDetector]:

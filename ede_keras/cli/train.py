@@ -18,7 +18,7 @@ from absl import flags
 from ede_keras.backbones.sources import load_backbone
 from ede_keras.cli import argument_flags, common
 from ede_keras.cli.argument_flags import given_arguments
-from ede_keras.cli.runs import METRICS, MODEL, RunFolder
+from ede_keras.cli.runs import METRICS, MODEL, SCORES, RunFolder, check_run_name
 from ede_keras.cli.train_config import AUTO, choose_image_shape, choose_recipe, describe
 from ede_keras.data.datasets import BUILT_IN, load_dataset
 from ede_keras.data.folders import LAYOUTS
@@ -104,6 +104,11 @@ def define_flags():
     )
     # Where to write.
     flags.DEFINE_string("output_dir", "runs", "Folder of all runs.")
+    flags.DEFINE_string(
+        "run_name",
+        None,
+        "Name of the run's folder, <output_dir>/<dataset>/<normal>/<run_name>. Default: the seed.",
+    )
     flags.DEFINE_bool("resume", False, "Continues an unfinished run.")
     flags.DEFINE_bool("overwrite", False, "Replaces an existing run.")
     flags.mark_bool_flags_as_mutual_exclusive(["resume", "overwrite"])
@@ -181,7 +186,7 @@ def finish(model, train_seconds, split, run):
     decision = common.decision(model, len(split.x_val))
     metrics = common.write_scores(
         run.work / METRICS,
-        run.work / "scores.csv",
+        run.work / SCORES,
         split.test_ids,
         split.y_test,
         scored,
@@ -197,6 +202,7 @@ def main(argv):
     del argv
     if FLAGS.jit_compile == "true" and FLAGS.deterministic:
         raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
+    check_run_name(FLAGS.run_name)
     strategy = devices.make_strategy(FLAGS.strategy)
     common.set_determinism(FLAGS.seed, FLAGS.deterministic)
     if FLAGS.stride and not FLAGS.tile:

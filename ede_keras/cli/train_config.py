@@ -73,6 +73,7 @@ def describe(recipe, backbone, dataset, split, arguments, training):
         "normal_name": split.normal_name,
         "named_normal": FLAGS.normal,
         "seed": FLAGS.seed,
+        "run_name": FLAGS.run_name,
         "recipe": recipe,
         "variant": FLAGS.variant,
         "deterministic": FLAGS.deterministic,

@@ -1,5 +1,7 @@
 """Plots of scored images. They need matplotlib."""
 
+from collections.abc import Mapping
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +16,7 @@ HISTOGRAM_AXES = (0.04, 0.92)
 BINS = 50
 # The last bin holds all scores above this quantile, so that outliers do not squeeze the others.
 SHOWN_QUANTILE = 0.995
+LINES = ("-", "--", "-.")
 
 
 def plot_roc(scores: np.ndarray, true_labels: np.ndarray) -> Figure:
@@ -26,11 +29,32 @@ def plot_roc(scores: np.ndarray, true_labels: np.ndarray) -> Figure:
     Returns:
         The figure.
     """
+    figure, axis = _make_roc()
     fpr, tpr, _ = roc_curve(true_labels, scores)
-    figure, axis = _make_square("false positive rate", "true positive rate")
-    axis.plot([0, 1], [0, 1], color=UNKNOWN, linestyle=":")
     axis.plot(fpr, tpr, color=ANOMALOUS, label=f"AUROC {auc(fpr, tpr):.3f}")
     axis.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def plot_rocs(scored: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Plots several ROC curves.
+
+    Args:
+        scored: `(scores, true_labels)`, both as in `plot_roc`, by the name to show.
+
+    Returns:
+        The figure.
+    """
+    figure, axis = _make_roc()
+    # The names have their place beside the axes, a line for each.
+    figure.set_size_inches(SIZE[0] * 1.6, max(SIZE[1], 0.22 * len(scored)))
+    for i, (name, (scores, true_labels)) in enumerate(scored.items()):
+        fpr, tpr, _ = roc_curve(true_labels, scores)
+        # There are ten colours; then they come again with another line.
+        style = LINES[i // 10 % len(LINES)]
+        label = f"{auc(fpr, tpr):.3f}  {name}"
+        axis.plot(fpr, tpr, color=f"C{i % 10}", linestyle=style, label=label)
+    figure.legend(title="AUROC", frameon=False, loc="outside right upper", fontsize="small")
     return figure
 
 
@@ -99,6 +123,13 @@ def apply_colormap(values: np.ndarray) -> np.ndarray:
         uint8 `(n, height, width, 3)`, RGB; 1 is the lightest colour.
     """
     return matplotlib.colormaps["magma"](values, bytes=True)[..., :3]
+
+
+def _make_roc() -> tuple[Figure, Axes]:
+    """An empty plot for ROC curves; a dotted line shows that of random scores."""
+    figure, axis = _make_square("false positive rate", "true positive rate")
+    axis.plot([0, 1], [0, 1], color=UNKNOWN, linestyle=":")
+    return figure, axis
 
 
 def _make_square(x_name: str, y_name: str) -> tuple[Figure, Axes]:

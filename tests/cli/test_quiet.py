@@ -29,7 +29,15 @@ def test_nothing_but_results(run_python, tmp_path):
     }
 
 
-@pytest.mark.parametrize("command", [("train.py",), ("evaluate.py",), ("-m", "ede_keras.export")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train.py",),
+        ("evaluate.py",),
+        ("-m", "ede_keras.export"),
+        ("-m", "ede_keras.cli.compare"),
+    ],
+)
 @pytest.mark.parametrize("flag", ["--help", "-helpfull"])
 def test_help_is_no_error(run_command, command, flag):
     done = run_command(*command, flag)

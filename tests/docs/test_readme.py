@@ -44,21 +44,27 @@ def commands(text=README):
 
 def test_every_flag_in_readme_and_docs_exists(run_command):
     shown = {
-        name: run_command(*name.split(), "--help", check=False).stdout
-        for name in ("train.py", "evaluate.py", "-m ede_keras.export")
+        name: run_command(*start.split(), "--help", check=False).stdout
+        for name, start in {
+            "train.py": "train.py",
+            "evaluate.py": "evaluate.py",
+            "-m ede_keras.export": "-m ede_keras.export",
+            "ede-compare": "-m ede_keras.cli.compare",
+        }.items()
     }
     used = [
         (script, flag)
         for text in (README, *PAGES)
         for command in commands(text)
         for part in command.split("&&")
-        for script in re.findall(r"python (\S+\.py|-m ede_keras\.\w+)", part)
+        for script in re.findall(r"(?<=python )(?:\S+\.py|-m ede_keras\.\w+)|ede-compare", part)
         if script != "-m ede_keras.beam"  # an extra; test_beam.py runs its commands as they stand
         for flag in re.findall(r"--(\w+)", part)
     ]
     assert len(used) >= 6
     for text in ("digits, mnist, fmnist", "<auto|paper|default_no_pretext|features|default>"):
         assert text in shown["train.py"]
+    assert {("ede-compare", "csv"), ("ede-compare", "roc"), ("train.py", "run_name")} <= {*used}
     for script, flag in used:
         assert re.search(rf"--(\[no\])?{flag}\b", shown[script]), f"{script} has no --{flag}"
 
