@@ -8,30 +8,21 @@ python evaluate.py --run_dir=runs/parts/good/0 --dataset=path/to/new_images
 python evaluate.py --server=localhost:8500 --dataset=path/to/new_images
 """
 
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from ede_keras.cli import common, server_scoring, watch
-from ede_keras.cli.images_to_score import NAMED, load_images_to_score, print_unlabelled
+from ede_keras.cli import common, evaluate_server, maps, results, watch
+from ede_keras.cli.images_to_score import load_images_to_score
 from ede_keras.cli.runs import load_run, read_calibration
-from ede_keras.cli.verdicts import ANOMALY_FOUND, print_verdicts, sort_by_score
-from ede_keras.data.datasets import list_folder
-from ede_keras.data.folder_images import leave_out
+from ede_keras.cli.verdicts import ANOMALY_FOUND
 from ede_keras.data.folders import LAYOUTS
 from ede_keras.data.images.decoding import MAX_VALUE
-from ede_keras.data.protocols import whole_set
-from ede_keras.data.subfolders import NORMAL_NAMES, is_normal_name
 from ede_keras.errors import InputError
 from ede_keras.evaluation import drift
 from ede_keras.models.detector import AnomalyDetector
-from ede_keras.serving.client import ScoringClient
-from ede_keras.utils.files import StrPath
 
 FLAGS = flags.FLAGS
 
@@ -88,6 +79,15 @@ def define_flags() -> None:
         False,
         f"Ends with exit status {ANOMALY_FOUND} if an image is labelled anomalous.",
     )
+    flags.DEFINE_string(
+        "maps",
+        None,
+        "Folder for a picture of each image: where it is anomalous, with a contour. regions.csv "
+        "has the boxes.",
+    )
+    flags.DEFINE_enum(
+        "raw_maps", "none", maps.RAW_FORMATS, "Also write the maps as numbers, with --maps."
+    )
     flags.DEFINE_bool("report", False, "Also write an HTML report: curves, images and mistakes.")
     flags.DEFINE_string(
         "output_dir",
@@ -126,27 +126,35 @@ def evaluate_run() -> None:
     config, metrics, model = load_run(run_dir)
     common.set_determinism(config["seed"], config["deterministic"])
     model = apply_decision_flags(model, run_dir, metrics["n_val"])
-    output_dir = make_output_dir(run_dir)
+    output_dir = results.make_output_dir(run_dir)
     if FLAGS.watch:
         white = config.get("max_value") or MAX_VALUE
         watch.watch_by_model(Path(FLAGS.watch), output_dir, model, white)
         return
     to_score = load_images_to_score(config, model, output_dir)
-    stem, images, true_labels, ids, drawn, named = to_score
+    stem, images, true_labels, ids, drawn, named, _ = to_score
     masks = drawn.select(ids, true_labels) if drawn and true_labels is not None else None
     scored, more = common.score_set(model, images, true_labels, masks)
     if FLAGS.dataset and true_labels is not None:
         more |= check_drift(model, run_dir, metrics["n_val"], scored[0][true_labels == 0])
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
     facts |= {**common.decision(model, metrics["n_val"]), **more}
-    metrics = write_results(output_dir / stem, ids, true_labels, scored, facts, named, model)
+    path = output_dir / stem
+    metrics = results.write_results(path, ids, true_labels, scored, facts, named, model)
+    if FLAGS.maps:
+
+        def compute(start: int, end: int) -> np.ndarray:
+            return model.predict(images[start:end], verbose=0)["anomaly_map"]
+
+        white = config.get("max_value") or MAX_VALUE
+        results.write_maps(ids, to_score.sources(), compute, model.pixel_threshold, white)
     if FLAGS.report:
-        path = output_dir / f"{stem}.html"
+        path = path.with_name(f"{stem}.html")
         scores, labels, _ = scored
         shown = report.ScoredImages(images, ids, scores, labels, true_labels)
         report.write_report(path, model, shown, metrics, config)
         print(f"{'report':<22}{path}")
-    end(scored[1])
+    results.end(scored[1])
 
 
 def check_drift(
@@ -159,103 +167,6 @@ def check_drift(
     return {"drift": drift.find_drift(calibration, scores)._asdict()}
 
 
-def evaluate_server() -> None:
-    """Scores the image files of `--dataset` with the model of `--server`."""
-    if FLAGS.watch:
-        watch.watch_by_server(
-            Path(FLAGS.watch), make_output_dir("."), FLAGS.server, FLAGS.model_name
-        )
-        return
-    if FLAGS.dataset is None:
-        raise InputError(
-            "--server needs an existing folder of images, a list or an image file; pass it as "
-            "--dataset=FOLDER. Received: no --dataset"
-        )
-    run_flags = ("data_dir", "omega1", "contamination", "report")
-    common.refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
-    dataset = list_folder(FLAGS.dataset, FLAGS.layout, FLAGS.normal)
-    names = dataset.class_names.values()
-    normal_name = FLAGS.normal or next((name for name in names if is_normal_name(name)), "")
-    files, true_labels, ids = whole_set(dataset, normal_name, normal_name)
-    named = dataset.layout in NAMED
-    if true_labels is None and not named:
-        print_unlabelled(dataset.name, " or ".join(NORMAL_NAMES))
-    output_dir = make_output_dir(".")
-    if FLAGS.strict:  # before the first request, although every file is then read twice
-        problems = server_scoring.find_problems(list(files))
-        leave_out(dataset, {str(ids[i]): reason for i, reason in problems.items()}, strict=True)
-    with ScoringClient(FLAGS.server, FLAGS.model_name) as client:
-        scored, threshold, problems = server_scoring.score_by_server(client, list(files))
-    dataset = leave_out(
-        dataset, {str(ids[i]): reason for i, reason in problems.items()}, FLAGS.strict
-    )
-    common.print_summary(dataset)
-    read = np.array([i not in problems for i in range(len(ids))])
-    true_labels = None if true_labels is None else true_labels[read]
-    path = output_dir / f"evaluation-{dataset.name}"
-    outputs = [path.with_name(f"{path.name}-{name}") for name in ("data.json", "left_out.csv")]
-    common.write_summary(dataset, *outputs)
-    write_results(path, ids[read], true_labels, scored, {"threshold": threshold}, named)
-    end(scored[1])
-
-
-def make_output_dir(default: StrPath) -> Path:
-    """Creates the folder `--output_dir`, or `default`, and returns it.
-
-    Raises:
-        InputError: The folder is not writable.
-    """
-    output_dir = Path(FLAGS.output_dir or default).expanduser()
-    output_dir.mkdir(parents=True, exist_ok=True)
-    if not os.access(output_dir, os.W_OK):
-        raise InputError(
-            "The output folder must be writable; choose another with --output_dir. "
-            f"Received: {output_dir}"
-        )
-    return output_dir
-
-
-def write_results(
-    path: Path,
-    ids: np.ndarray,
-    true_labels: np.ndarray | None,
-    scored: tuple[np.ndarray, np.ndarray, float],
-    facts: Mapping[str, Any],
-    named: bool,
-    model: AnomalyDetector | None = None,
-) -> dict[str, Any]:
-    """Writes scores and metrics, and prints the metrics and the verdicts.
-
-    Args:
-        path: Path of the output files `<path>.json` and `<path>.csv`.
-        ids: Path or index of each image.
-        true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
-        scored: Scores, labels and images per second, as in `common.score_set`.
-        facts: Further entries of the metrics; `threshold` is one of them.
-        named: As in `ImagesToScore`.
-        model: The detector, if it is at hand.
-
-    Returns:
-        The metrics.
-    """
-    json_path, csv_path = (path.with_name(path.name + suffix) for suffix in (".json", ".csv"))
-    scores, labels, images_per_second = scored
-    in_order = ids, true_labels, scores, labels
-    rows = sort_by_score(*in_order) if FLAGS.sort else in_order
-    metrics = common.write_scores(
-        json_path, csv_path, *rows[:2], (*rows[2:], images_per_second), facts, model
-    )
-    common.print_table(metrics, csv_path)
-    print_verdicts(ids, scores, labels, true_labels, facts["threshold"], named)
-    return metrics
-
-
-def end(labels: np.ndarray) -> None:
-    """Ends the command as `--fail_on_anomaly` says."""
-    if FLAGS.fail_on_anomaly and labels.any():
-        sys.exit(ANOMALY_FOUND)
-
-
 def main(argv: list[str]) -> None:
     """Scores with the model that the flags name."""
     del argv
@@ -266,10 +177,13 @@ def main(argv: list[str]) -> None:
             f"Received: {received}"
         )
     if FLAGS.watch:
-        others = "dataset", "normal", "layout", "strict", "sort", "report", "fail_on_anomaly"
+        others = ["dataset", "normal", "layout", "strict", "sort", "report", "fail_on_anomaly"]
+        others += ["maps", "all_normal"]
         common.refuse_flags(others, "has no effect with --watch; leave it out")
+    if FLAGS.maps is None:
+        common.refuse_flags(("raw_maps",), "works only with --maps; leave it out")
     if FLAGS.server:
-        evaluate_server()
+        evaluate_server.evaluate_server()
     else:
         evaluate_run()
 

@@ -30,6 +30,7 @@ class ImagesToScore(NamedTuple):
         ids: Path relative to the images' folder, or index, of each image.
         masks: The masks of the images, if they have some.
         named: Whether the images were named one by one, or by a pattern.
+        folder: The folder that `ids` are relative to; None if the images are no files.
     """
 
     stem: str
@@ -38,6 +39,13 @@ class ImagesToScore(NamedTuple):
     ids: np.ndarray
     masks: Masks | None
     named: bool = False
+    folder: Path | None = None
+
+    def sources(self) -> Any:
+        """The file of each image, or its pixels if it is no file."""
+        if self.folder is None:
+            return self.images
+        return [self.folder / name for name in self.ids]
 
 
 def load_images_to_score(
@@ -60,7 +68,8 @@ def load_images_to_score(
         )
         split = load_split(config, FLAGS.data_dir, model.image_shape)
         shown = split.x_test, split.y_test, split.test_ids, split.masks
-        return ImagesToScore("evaluation", *shown)
+        place = config["dataset_path"] if common.has_paths(split.test_ids) else None
+        return ImagesToScore("evaluation", *shown, folder=find_folder(place))
     dataset = load_dataset(
         FLAGS.dataset,
         FLAGS.data_dir,
@@ -88,7 +97,16 @@ def load_images_to_score(
     stem = f"evaluation-{dataset.name}"
     names = (f"{stem}-{name}" for name in ("data.json", "left_out.csv"))
     common.write_summary(dataset, *(output_dir / name for name in names))
-    return ImagesToScore(stem, images, true_labels, ids, dataset.masks, named)
+    folder = find_folder(dataset.source) if dataset.is_folder else None
+    return ImagesToScore(stem, images, true_labels, ids, dataset.masks, named, folder)
+
+
+def find_folder(place: str | None) -> Path | None:
+    """The folder of a data set of files: itself, or that of a list or an image; None for None."""
+    if place is None:
+        return None
+    path = Path(place)
+    return path.parent if path.is_file() else path
 
 
 def print_unlabelled(name: str, normal_name: str) -> None:

@@ -22,6 +22,8 @@ from ede_keras.utils.messages import find_last_line
 from ede_keras.utils.validation import warn_of_range
 
 Images = np.ndarray | Sequence[str | Path | bytes]
+# The signatures that give the maps of the same images.
+_MAP_SIGNATURES = {"serving_default": "serving_map", "serving_bytes": "serving_map_bytes"}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 
 
@@ -131,6 +133,27 @@ class ScoringClient:
         for begin in range(0, len(images), self.batch_size):
             batch = images[begin : begin + self.batch_size]
             yield self._predict(*build_request(batch, threshold))
+
+    def compute_maps(self, images: Images) -> dict[str, np.ndarray]:
+        """Computes anomaly maps, in batches of `batch_size`.
+
+        Args:
+            images: As in `score`.
+
+        Returns:
+            A dict of arrays: `anomaly_map`, float32 `(n, height, width)`, as in `model.predict`;
+            `pixel_threshold`, float32 `(n,)`, above which a pixel is anomalous.
+
+        Raises:
+            InputError: As in `score`; also if the model was exported without maps of files.
+            TimeoutError: As in `score`.
+            ConnectionError: As in `score`.
+        """
+        batches = []
+        for begin in range(0, len(images), self.batch_size):
+            signature_name, inputs = build_request(images[begin : begin + self.batch_size])
+            batches.append(self._predict(_MAP_SIGNATURES[signature_name], inputs))
+        return join_batches(batches)
 
     def score_contents(
         self, contents: Sequence[bytes]

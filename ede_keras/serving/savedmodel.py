@@ -49,7 +49,8 @@ def export_savedmodel(
     | `serving_default` | `images`, float32, as in `predict` | `score`, `label`, `threshold` |
     | `serving_bytes` | `image_bytes`, encoded PNG or JPEG of any size | the same |
     | `serving_threshold` | `images`; `threshold`, float32, one per image | the same |
-    | `serving_map` | `images` | `anomaly_map` |
+    | `serving_map` | `images` | `anomaly_map`, `pixel_threshold` |
+    | `serving_map_bytes` | `image_bytes` | the same |
 
     Args:
         model: A calibrated `EDE`, a variant of it, or a `TiledDetector`.
@@ -156,13 +157,16 @@ def build_endpoints(model: AnomalyDetector, max_value: int = MAX_VALUE) -> Endpo
         own = tf.fill(tf.shape(score), tf.convert_to_tensor(model.anomaly_score.threshold))
         return {"score": score, "label": label, "threshold": own}
 
-    def serve_bytes(image_bytes):
+    def decode(image_bytes):
         decoded = tf.TensorSpec(shape, tf.float32)
+        return tf.map_fn(
+            lambda one: decode_image(one, shape, max_value),
+            image_bytes,
+            fn_output_signature=decoded,
+        )
 
-        def decode(encoded):
-            return decode_image(encoded, shape, max_value)
-
-        return serve(tf.map_fn(decode, image_bytes, fn_output_signature=decoded))
+    def serve_bytes(image_bytes):
+        return serve(decode(image_bytes))
 
     def serve_threshold(images, threshold):
         score = serve(images)["score"]
@@ -172,14 +176,21 @@ def build_endpoints(model: AnomalyDetector, max_value: int = MAX_VALUE) -> Endpo
             "threshold": tf.broadcast_to(threshold, tf.shape(score)),
         }
 
+    @tf.function(input_signature=[images], jit_compile=False)
     def serve_map(images):
-        return {"anomaly_map": mapper(checked(images), training=False)}
+        anomaly_map = mapper(checked(images), training=False)
+        own = tf.convert_to_tensor(model.anomaly_score.pixel_threshold)
+        return {"anomaly_map": anomaly_map, "pixel_threshold": tf.fill(tf.shape(images)[:1], own)}
+
+    def serve_map_bytes(image_bytes):
+        return serve_map(decode(image_bytes))
 
     return {
         "serving_default": (serve, [images]),
         "serving_bytes": (serve_bytes, [encoded]),
         "serving_threshold": (serve_threshold, [images, threshold]),
         "serving_map": (serve_map, [images]),
+        "serving_map_bytes": (serve_map_bytes, [encoded]),
     }
 
 
@@ -234,10 +245,13 @@ def predict_expected(model: AnomalyDetector) -> dict[str, np.ndarray]:
         model: As in `export_savedmodel`.
 
     Returns:
-        The model's outputs for the images of `build_requests`, its `threshold` for each of them,
-        and its `image_shape`.
+        The model's outputs for the images of `build_requests`, its `threshold` and
+        `pixel_threshold` for each of them, and its `image_shape`.
     """
     images = build_requests(model.image_shape)["serving_default"]["images"]
     outputs = model.predict(images, verbose=0)
-    threshold = np.full(len(images), model.threshold, "float32")
-    return {**outputs, "threshold": threshold, "image_shape": np.array(model.image_shape)}
+    thresholds = {
+        name: np.full(len(images), getattr(model, name), "float32")
+        for name in ("threshold", "pixel_threshold")
+    }
+    return {**outputs, **thresholds, "image_shape": np.array(model.image_shape)}

@@ -13,6 +13,7 @@ from ede_keras.errors import InputError
 
 # Outputs of the scoring signatures. JSON numbers carry no dtype, so REST needs them.
 OUTPUT_DTYPES = {"score": "float32", "label": "int32", "threshold": "float32"}
+_MAP_DTYPES = {"anomaly_map": "float32", "pixel_threshold": "float32"}
 
 
 class Unavailable(Exception):
@@ -147,7 +148,8 @@ class RestTransport:
             if isinstance(reason, TimeoutError):
                 raise TimeoutError(f"{self._url} did not answer in time") from error
             raise Unavailable(reason) from error
-        return {name: np.array(value, OUTPUT_DTYPES[name]) for name, value in outputs.items()}
+        dtypes = OUTPUT_DTYPES | _MAP_DTYPES
+        return {name: np.array(value, dtypes[name]) for name, value in outputs.items()}
 
     def close(self) -> None:
         """Does nothing: each request has its own connection."""

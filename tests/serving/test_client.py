@@ -14,6 +14,7 @@ import tensorflow as tf
 from commands import ROOT, read_rows
 from PIL import Image
 
+import ede_keras
 from ede_keras import EDE
 from ede_keras.data.images import decoding
 from ede_keras.data.images.files import load_images
@@ -95,6 +96,17 @@ def test_files_and_contents_score_as_if_the_loader_decoded_them(client, model, f
     np.testing.assert_allclose(client.score(contents)["score"], wanted, rtol=1e-4)
 
 
+def test_maps_of_arrays_and_files(client, model, pixels, files):
+    wanted = model.predict(pixels, verbose=0)["anomaly_map"]
+    found = client.compute_maps(pixels)
+    np.testing.assert_allclose(found["anomaly_map"], wanted, rtol=1e-3, atol=1e-4)
+    assert found["pixel_threshold"] == pytest.approx([model.pixel_threshold] * len(pixels))
+    paths = sorted(files.rglob("*.png"))
+    wanted = model.predict(load_images(paths, (8, 8, 1))[0], verbose=0)["anomaly_map"]
+    found = client.compute_maps(paths)["anomaly_map"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_custom_threshold(client, model, pixels):
     scores = model.predict(pixels, verbose=0)["score"]
     between = float(np.sort(scores)[10:12].mean())
@@ -160,7 +172,8 @@ def test_evaluate_with_a_server(run_command, addresses, files, model, tmp_path):
     for kind, address in addresses.items():
         output_dir = tmp_path / kind
         flags = (f"--server={address}", "--model_name=parts", f"--dataset={files}")
-        done = run_command("evaluate.py", *flags, f"--output_dir={output_dir}")
+        places = (f"--output_dir={output_dir}", f"--maps={output_dir / 'maps'}", "--raw_maps=npy")
+        done = run_command("evaluate.py", *flags, *places)
         assert "AUROC" in done.stdout and "4/4" not in done.stdout
         metrics = json.loads((output_dir / f"evaluation-{files.name}.json").read_text())
         assert metrics["n_test"] == 4 and metrics["n_anomalous"] == 2
@@ -172,6 +185,11 @@ def test_evaluate_with_a_server(run_command, addresses, files, model, tmp_path):
         decoded, _ = load_images([files / path], (8, 8, 1))
         wanted = model.predict(decoded, verbose=0)["score"][0]
         assert float(score) == pytest.approx(wanted, rel=1e-4)
+        read = ede_keras.score_images(model, [files / path], maps=True)
+        found = np.load(output_dir / "maps" / f"{path}.npy")
+        np.testing.assert_allclose(found, read["anomaly_map"][0], rtol=1e-3, atol=1e-4)
+        assert (output_dir / "maps" / f"{path}.png").exists()
+        assert (output_dir / "maps" / "regions.csv").exists()
 
 
 def test_one_bad_file_does_not_keep_the_others_from_a_server(
@@ -253,11 +271,11 @@ def test_evaluate_needs_either_a_run_or_a_server(run_command):
         done = run_command("evaluate.py", *flags, check=False)
         assert done.returncode == 1 and "either --run_dir" in done.stderr
         assert "or --server" in done.stderr
-    for flag, message in [
-        ("--dataset=digits", "existing folder of images"),
-        ("--omega1=1", "--omega1"),
+    for given, message in [
+        (["--dataset=digits"], "existing folder of images"),
+        (["--dataset=tests", "--omega1=1"], "--omega1"),
     ]:
-        flags = ["--server=localhost:1", "--dataset=tests", flag]
+        flags = ["--server=localhost:1", *given]
         done = run_command("evaluate.py", *flags, check=False)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
 

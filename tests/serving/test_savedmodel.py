@@ -72,8 +72,12 @@ def test_all_signatures_of_a_colour_model(calibrated, load, tmp_path):
     np.testing.assert_array_equal(found["label"], wanted["label"])
     assert found["threshold"] == pytest.approx([model.threshold] * 5)
     maps = run_signature("serving_map", images=images)
-    assert set(maps) == {"anomaly_map"}
+    assert set(maps) == {"anomaly_map", "pixel_threshold"}
     np.testing.assert_allclose(maps["anomaly_map"], wanted["anomaly_map"], atol=1e-4)
+    assert maps["pixel_threshold"] == pytest.approx([model.pixel_threshold] * 5)
+    encoded = np.array([tf.io.encode_png(image).numpy() for image in pixels], object)
+    by_file = run_signature("serving_map_bytes", image_bytes=encoded)
+    np.testing.assert_allclose(by_file["anomaly_map"], maps["anomaly_map"], atol=1e-5)
     for name in ("serving_default", "serving_map"):
         with pytest.raises(tf.errors.InvalidArgumentError, match="Expected at least 1 image"):
             run_signature(name, images=images[:0])
@@ -173,7 +177,7 @@ def test_the_command(run_command, run_dir, tmp_path):
     model = keras.saving.load_model(run_dir / "model.keras")
     assert f"{model.threshold:.6g}" in (tmp_path / "ede/1/MODEL.md").read_text()
     requests = tmp_path / "ede/1/assets.extra/tf_serving_warmup_requests"
-    assert len(list(tf.data.TFRecordDataset(str(requests)))) == 12
+    assert len(list(tf.data.TFRecordDataset(str(requests)))) == 15
     done = run_command("-m", "ede_keras.export", *flags, "--version=1", check=False)
     assert done.returncode == 1 and "never overwritten" in done.stderr
     assert "Traceback" not in done.stderr
