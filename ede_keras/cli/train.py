@@ -24,8 +24,9 @@ from ede_keras.data.datasets import BUILT_IN, load_dataset
 from ede_keras.data.folders import LAYOUTS
 from ede_keras.data.protocols import PROTOCOLS, make_split
 from ede_keras.errors import InputError
+from ede_keras.layers.tiles import check_tiling, count_tiles, cut_tiles
 from ede_keras.models.recipes import RECIPES, get_recipe
-from ede_keras.models.tiled import TiledDetector, check_tiling, count_tiles, cut_tiles
+from ede_keras.models.tiled import TiledDetector
 from ede_keras.models.variants import VARIANTS
 from ede_keras.training.callbacks import CtrlC
 from ede_keras.training.fit_recipe import fit_recipe

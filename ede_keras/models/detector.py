@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from ede_keras.errors import InputError
+from ede_keras.layers.anomaly_map import PlaceMap, ResidualMap
 from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
 from ede_keras.layers.feature_memory import TERMS, FeatureMemory
 from ede_keras.layers.pretext import Pretext
@@ -35,6 +36,7 @@ class AnomalyDetector(GraphModel):
     memory_size: int
     pretext: Pretext | None = None
     memory: FeatureMemory | None = None
+    map_layer: PlaceMap | ResidualMap | None = None
     _warned = False  # that there is no threshold yet
 
     def __init__(self, graph: DetectorGraph, name: str | None = None):
@@ -83,8 +85,9 @@ class AnomalyDetector(GraphModel):
         Returns:
             A dict: `score`, float32 `(n,)`, finite, higher for more anomalous; `label`, int32
             `(n,)`, 1 where the score is above `threshold`; `anomaly_map`, float32 `(n, height,
-            width)`, the mean absolute residual of every pixel, in the units of [-1, 1]; with a
-            backbone, the deviation at each place, in standard deviations of normal places.
+            width)`, how far each pixel, or with a backbone each place, deviates from those of
+            held-out normal images, in their standard deviations. Before `calibrate` it is the mean
+            absolute residual, in the units of [-1, 1].
         """
         self.check_input(x)
         if np.isposinf(self.threshold) and not self._warned:
@@ -201,8 +204,8 @@ class AnomalyDetector(GraphModel):
         pretext = self.pretext if self.pretext and self.pretext.term_weights else None
         if self.memory or pretext:
             self.anomaly_score.adapt(terms, pretext.reliability(terms) if pretext else {})
-        if self.memory:
-            self.place_map.adapt(self._predict_inner("maps", self.graph.maps, held_out, 256))
+        if self.map_layer:
+            self.map_layer.adapt(self._predict_inner("maps", self.graph.maps, held_out, 256))
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))

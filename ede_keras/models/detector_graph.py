@@ -19,7 +19,7 @@ class DetectorGraph:
         anomaly_map: `(n, height, width)`.
         codes: What `Pretext.adapt` learns from, tensors `(n, ...)` by name.
         features: A backbone's features of the images, `(n, length)`; None without a backbone.
-        maps: What `PlaceMap` makes the anomaly map from, `(n, h, w)` by name.
+        maps: What the anomaly map is made from, `(n, h, w)` by name.
     """
 
     images: Any

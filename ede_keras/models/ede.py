@@ -92,7 +92,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         self.backbone = make_backbone(self.arguments)
         self.space = make_space(self.image_shape, self.arguments, self.backbone)
         self.preprocessor = self.space.preprocessor
-        self.memory, self.place_map = self.space.memory, self.space.place_map
+        self.memory, self.map_layer = self.space.memory, self.space.map_layer
         given = encoder1, encoder2, decoder1, decoder2
         own: dict[str, Any] = dict(zip(NETWORKS, given, strict=True))
         self._own_networks = [network for network, given in own.items() if given is not None]

@@ -9,7 +9,7 @@ from keras import ops
 
 from ede_keras.backbones.backbone import Backbone
 from ede_keras.layers import networks
-from ede_keras.layers.anomaly_map import PlaceMap
+from ede_keras.layers.anomaly_map import PlaceMap, ResidualMap
 from ede_keras.layers.feature_memory import FeatureMemory, highest_mean
 from ede_keras.layers.feature_networks import (
     build_feature_decoder,
@@ -55,13 +55,15 @@ class PixelSpace:
 
     memory: FeatureMemory | None = None
     memory_weights: Mapping[str, float] = {}
-    place_map: PlaceMap | None = None
 
     def __init__(self, image_shape: Sequence[int], arguments: EDEArguments):
         size = arguments.image_size
         assert size is not None  # as `resolve` leaves it
         self.image_shape = image_shape
         self.preprocessor = networks.build_preprocessor(image_shape, size)
+        self.map_layer: ResidualMap | PlaceMap = ResidualMap(
+            (size, size), image_shape[:2], name="map"
+        )
         self.shape: tuple[int, ...] = (size, size, image_shape[-1])
         self.latent_shape: tuple[int, ...] = (arguments.latent_dim,)
         self.network_arguments: tuple = (
@@ -106,13 +108,11 @@ class PixelSpace:
 
     def draw(self, x: Any, reconstruction: Any, maps: dict) -> dict[str, Any]:
         """The anomaly map and the reconstruction at full size, as `DetectorGraph` takes them."""
-        del maps
-        residual = ops.mean(ops.abs(x - reconstruction), axis=-1, keepdims=True)
-        size = self.image_shape[:2]
-        anomaly_map = ops.squeeze(networks.resize(residual, size), axis=-1)
+        residual = ops.mean(ops.abs(x - reconstruction), axis=-1)
         return {
-            "anomaly_map": anomaly_map,
-            "reconstruction": networks.resize(reconstruction, size),
+            "anomaly_map": self.map_layer(residual),
+            "reconstruction": networks.resize(reconstruction, self.image_shape[:2]),
+            "maps": {"residual": residual, **maps},
         }
 
 
@@ -149,7 +149,7 @@ class FeatureSpace:
         self.preprocessor = keras.Model(images, rows, name="preprocessor")
         self.memory = FeatureMemory(self.features, arguments.memory_size, name="feature_memory")
         self.memory_weights = self.settings.memory
-        self.place_map = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
+        self.map_layer = PlaceMap(("residual", "nearest_place"), image_shape[:2], name="place_map")
         self.shape: tuple[int, ...] = (self.features.length,)
         self.latent_shape: tuple[int, ...] = (latent_length(self.features, arguments.latent_dim),)
         self.network_arguments: tuple = (
@@ -219,7 +219,7 @@ class FeatureSpace:
         residual = ops.mean(ops.square(places - places2), axis=-1)
         size = (-1, self.features.height, self.features.width)
         maps = {"residual": ops.reshape(residual, size), **maps}
-        return {"anomaly_map": self.place_map(maps), "reconstruction": None, "maps": maps}
+        return {"anomaly_map": self.map_layer(maps), "reconstruction": None, "maps": maps}
 
 
 def make_space(

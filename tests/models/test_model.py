@@ -226,7 +226,7 @@ def test_what_a_recipe_does_otherwise_with_colour_images(name):
     expected = {
         "paper": {"pretext_views"},  # of no effect
         "default_no_pretext": {"base_width", "mirror", "pretext_views"},
-        "features": {"pretext_views"},  # of no effect
+        "features": {"pretext"},  # of small images
         "default": {"base_width", "mirror", "pretext_views", "pretext"}
         | {"batch_size", "cosine_decay"},
     }

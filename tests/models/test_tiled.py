@@ -9,8 +9,9 @@ from commands import SMALL
 from makers import write_folder
 
 from ede_keras.errors import InputError
-from ede_keras.models import tiled as tiled_module
-from ede_keras.models.tiled import TiledDetector, Tiles, tile_starts
+from ede_keras.layers import tiles as tiles_module
+from ede_keras.layers.tiles import Tiles, tile_starts
+from ede_keras.models.tiled import TiledDetector
 
 
 @pytest.fixture
@@ -27,8 +28,15 @@ def tiled(build):
 
 
 def corners():
-    """Where the tiles of 8 x 8 pixels of a 20 x 13 image begin, at a stride of 5."""
-    return [(top, left) for top in (0, 4, 8, 12) for left in (0, 5)]
+    """Where the tiles of 8 x 8 pixels of a 20 x 13 image begin, at a stride of 5.
+
+    The image has a mirrored margin of 1 on each side, from which positions count.
+    """
+    return [(top, left) for top in (0, 5, 9, 14) for left in (0, 4, 7)]
+
+
+def with_margin(pictures):
+    return np.pad(pictures, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
 
 
 def test_tiles_reach_to_the_end():
@@ -42,38 +50,53 @@ def test_tiles_reach_to_the_end():
 
 
 def test_how_many_tiles():
-    assert tiled_module.count_tiles((20, 13, 1), 8, 5) == len(corners()) == 8
-    assert tiled_module.count_tiles((24, 16, 3), 16) == 2
-    assert tiled_module.count_tiles((5, 5, 1), 8) == 1
+    assert tiles_module.count_tiles((20, 13, 1), 8, 5) == len(corners()) == 12
+    assert tiles_module.count_tiles((28, 12, 3), 16, 16) == 4  # of 32 x 20 pixels
+    assert tiles_module.count_tiles((5, 5, 1), 7) == 1
 
 
 def test_cut_and_merged(pictures):
-    layer = Tiles(20, 13, 8, 5)
+    layer = Tiles(20, 13, 8, 5, margin=1)
     cut = np.asarray(layer(pictures.astype("float32")))
-    expected = [p[top : top + 8, left : left + 8] for p in pictures for top, left in corners()]
+    padded = with_margin(pictures)
+    expected = [p[top : top + 8, left : left + 8] for p in padded for top, left in corners()]
     np.testing.assert_array_equal(cut, expected)
-    np.testing.assert_allclose(layer.merge(cut), pictures, rtol=1e-6)
+    np.testing.assert_allclose(layer.merge(cut), pictures, rtol=1e-5)
     values = np.random.default_rng(1).random(cut.shape, "float32")
-    sums, counts = np.zeros(pictures.shape), np.zeros(pictures.shape)
+    # Weights fall to the edges: 2, 4, 6, 8, 8, 6, 4, 2 of 8.
+    fall = np.array([2, 4, 6, 8, 8, 6, 4, 2]) / 8
+    window = np.outer(fall, fall)[..., None]
+    sums, weights = np.zeros(padded.shape), np.zeros(padded.shape)
     for i, value in enumerate(values):
-        top, left = corners()[i % 8]
-        sums[i // 8, top : top + 8, left : left + 8] += value
-        counts[i // 8, top : top + 8, left : left + 8] += 1
-    np.testing.assert_allclose(layer.merge(values), sums / counts, rtol=1e-5)
+        top, left = corners()[i % 12]
+        sums[i // 12, top : top + 8, left : left + 8] += window * value
+        weights[i // 12, top : top + 8, left : left + 8] += window
+    inside = (sums / weights)[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(layer.merge(values), inside, rtol=1e-5)
+
+
+def test_no_seams():
+    """Tiles that each have another level are joined without steps."""
+    layer = Tiles(64, 64, 32, 16, margin=4)
+    n_tiles = len(layer.table)
+    levels = np.random.default_rng(0).random((n_tiles, 1, 1, 1))
+    merged = np.asarray(layer.merge(np.ones((n_tiles, 32, 32, 1), "float32") * levels))[0, ..., 0]
+    steps = max(np.abs(np.diff(merged, axis=0)).max(), np.abs(np.diff(merged, axis=1)).max())
+    assert steps < np.ptp(levels) / 8  # the plain mean has steps of up to a half
 
 
 def test_an_image_is_as_anomalous_as_its_worst_tile(tiled, pictures):
     model = tiled(omega1=0.3)
     model.set_threshold(0.1)
     found = model.predict(pictures, verbose=0)
-    for i, picture in enumerate(pictures):
+    for i, picture in enumerate(with_margin(pictures)):
         cut = np.stack([picture[top : top + 8, left : left + 8] for top, left in corners()])
         inner = model.detector(cut.astype("float32"))
         assert found["score"][i] == pytest.approx(np.max(inner["score"]), rel=1e-4)
     np.testing.assert_array_equal(found["label"], found["score"] > 0.1)
     assert found["anomaly_map"].shape == (6, 20, 13)
     assert model.reconstruct(pictures).shape == pictures.shape
-    assert model.encode(pictures).shape == (6, 8 * 4)
+    assert model.encode(pictures).shape == (6, 12 * 4)
 
 
 def test_trained_calibrated_saved(tiled, pictures, tmp_path):
@@ -96,12 +119,12 @@ def test_trained_calibrated_saved(tiled, pictures, tmp_path):
 
 def test_of_many_tiles_some_are_trained_on(tiled, pictures, monkeypatch):
     model = tiled()
-    assert len(model.cut(pictures)) == 6 * 8
-    monkeypatch.setattr(tiled_module, "MAX_TILES", 10)
-    with pytest.warns(UserWarning, match="10 of 48 tiles are used, chosen at random"):
+    assert len(model.cut(pictures)) == 6 * 12
+    monkeypatch.setattr(tiles_module, "MAX_TILES", 10)
+    with pytest.warns(UserWarning, match="10 of 72 tiles are used, chosen at random"):
         some = model.cut(pictures)
     assert some.shape == (10, 8, 8, 1) and some.dtype == np.uint8
-    with pytest.warns(UserWarning, match="10 of 48 tiles"):
+    with pytest.warns(UserWarning, match="10 of 72 tiles"):
         np.testing.assert_array_equal(model.cut(pictures), some)
 
 
