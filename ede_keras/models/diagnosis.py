@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+# Of the variance of normal images; with less the map of drawn parts with scratches was no better
+# than chance.
+LEAST_EXPLAINED = 0.5
 # What may help, by argument: the value to set, and how to say it.
 _REMEDIES = {
     "image_weight": (None, "raise `image_weight`"),
@@ -59,6 +62,24 @@ def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray, model: Any = None
             "Try any of these: train longer, lower the learning rate"
             + "".join(f", {r}" for r in find_remedies(("score",), model))
             + "."
+        )
+
+
+def warn_if_blurred(images: np.ndarray, reconstructions: np.ndarray) -> None:
+    """Warns if held-out normal images are reconstructed so poorly that a map tells little.
+
+    Args:
+        images: Held-out normal images, `(n, height, width, channels)`, 0 to 255.
+        reconstructions: Of the same shape and scale.
+    """
+    images = np.asarray(images, "float64")
+    total = np.square(images - images.mean()).sum()
+    explained = 1 - np.square(images - reconstructions).sum() / total if total else 1.0
+    if explained < LEAST_EXPLAINED:
+        _warn(
+            f"The tiles' reconstructions explain {max(explained, 0):.0%} of what varies in "
+            "held-out normal images, so the anomaly map hardly shows where an image is anomalous. "
+            "Use recipe features, train longer, or leave the tiles out."
         )
 
 

@@ -8,9 +8,13 @@ import numpy as np
 from keras import ops
 
 from ede_keras.layers.tiles import Tiles, check_tiling, cut_tiles, default_margin, default_stride
+from ede_keras.models import diagnosis
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.utils.validation import check_images, check_range
+
+# Held-out images whose reconstruction is looked at.
+_IMAGES_TO_CHECK = 16
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -116,6 +120,9 @@ class TiledDetector(AnomalyDetector):
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
         self.detector.calibrate(self.cut(train_normals), self.cut(held_out), verbose)
+        if self.graph.reconstruction is not None:
+            some = np.asarray(held_out[:_IMAGES_TO_CHECK])
+            diagnosis.warn_if_blurred(some, self.reconstruct(some))
         return super().calibrate(train_normals, held_out, verbose)
 
     def get_config(self) -> dict:

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,14 @@ def test_collapse_is_said_with_its_remedy(scores, latents, message):
 def test_inversion_is_said_with_its_remedy():
     with pytest.warns(UserWarning, match="inverted: AUROC 0.300.*floored_inverse_epoch"):
         diagnosis.warn_if_inverted(0.3)
+
+
+def test_poor_reconstructions_of_tiles_are_said():
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype("float64")
+    half = (images + images.mean()) / 2  # explains three quarters
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diagnosis.warn_if_blurred(images, half)
+        diagnosis.warn_if_blurred(images * 0, images * 0)
+    with pytest.warns(UserWarning, match="explain 0% of what varies"):
+        diagnosis.warn_if_blurred(images, np.full_like(images, images.mean()))
