@@ -62,7 +62,8 @@ def wheel(dist):
 
 def test_the_packages_hold_what_they_need(dist, wheel):
     needed = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ede_keras").rglob("*.py")}
-    needed |= {"ede_keras/py.typed", "ede_keras/evaluation/report.html"}
+    report = {f"ede_keras/evaluation/report.{kind}" for kind in ("html", "css", "js")}
+    needed |= {"ede_keras/py.typed", *report}
     with zipfile.ZipFile(wheel) as file:
         names = {name for name in file.namelist() if ".dist-info/" not in name}
     assert names == needed

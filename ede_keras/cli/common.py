@@ -144,10 +144,10 @@ def score_set(model, images, true_labels, masks=None):
         masks: The return value of `Masks.select`; None if there are none.
 
     Returns:
-        `((scores, labels, images_per_second), more_metrics)`. The time is without the first
+        `((scores, labels, images_per_second), more_metrics, parts)`. The time is without the first
         batch, which compiles the graph. The metrics have the return value of `compare_terms` as
         `terms`; `equation8_auroc`, that of Equation (8)'s terms, if there are others beside them;
-        and with masks those of `masks.compare_maps`.
+        and with masks those of `masks.compare_maps`. The parts are those of `weigh_terms`.
     """
     compute = model.compute_terms if masks is None else model.compute_terms_and_maps
     first = model.scale_batch_size(SCORING_BATCH_SIZE)
@@ -158,17 +158,17 @@ def score_set(model, images, true_labels, masks=None):
     scores, labels = model.combine_terms(terms)
     seconds = time.perf_counter() - start
     scored = scores, labels, round(len(images) / seconds, 1)
-    more = measure_terms(model, terms, labels, true_labels)
+    parts = model.weigh_terms(terms)
+    more = measure_terms(model, parts, labels, true_labels)
     if masks is not None:
         drawn, known = masks
         more |= {} if drawn.all() else compare_maps(found[1][known], drawn)
         more["n_without_mask"] = int((~known).sum())
-    return scored, more
+    return scored, more, parts
 
 
-def measure_terms(model, terms, labels, true_labels):
+def measure_terms(model, parts, labels, true_labels):
     """The metrics of the terms of a score; see `score_set`."""
-    parts = model.weigh_terms(terms)
     metrics: dict = {"terms": compare_terms(parts, labels, true_labels)}
     own = {name: part for name, part in parts.items() if name in model.equation8_terms}
     if len(own) < len(parts):

@@ -88,7 +88,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "raw_maps", "none", maps.RAW_FORMATS, "Also write the maps as numbers, with --maps."
     )
-    flags.DEFINE_bool("report", False, "Also write an HTML report: curves, images and mistakes.")
+    flags.DEFINE_bool("report", False, "Also write an HTML report: curves and every image.")
     flags.DEFINE_string(
         "output_dir",
         None,
@@ -134,7 +134,7 @@ def evaluate_run() -> None:
     to_score = load_images_to_score(config, model, output_dir)
     stem, images, true_labels, ids, drawn, named, _ = to_score
     masks = drawn.select(ids, true_labels) if drawn and true_labels is not None else None
-    scored, more = common.score_set(model, images, true_labels, masks)
+    scored, more, parts = common.score_set(model, images, true_labels, masks)
     if FLAGS.dataset and true_labels is not None:
         more |= check_drift(model, run_dir, metrics["n_val"], scored[0][true_labels == 0])
     facts = {name: metrics[name] for name in ("train_seconds", "n_train", "n_val")}
@@ -151,7 +151,8 @@ def evaluate_run() -> None:
     if FLAGS.report:
         path = path.with_name(f"{stem}.html")
         scores, labels, _ = scored
-        shown = report.ScoredImages(images, ids, scores, labels, true_labels)
+        outlines = drawn.drawn if drawn else {}
+        shown = report.ScoredImages(images, ids, scores, labels, true_labels, parts, outlines)
         report.write_report(path, model, shown, metrics, config)
         print(f"{'report':<22}{path}")
     results.end(scored[1])

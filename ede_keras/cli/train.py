@@ -183,7 +183,7 @@ def finish(model, train_seconds, split, run):
     model.save(run.work / MODEL)
     counts = {"n_train": len(split.x_train), "n_val": len(split.x_val)}
     masks = split.masks and split.masks.select(split.test_ids, split.y_test)
-    scored, more = common.score_set(model, split.x_test, split.y_test, masks)
+    scored, more, _ = common.score_set(model, split.x_test, split.y_test, masks)
     decision = common.decision(model, len(split.x_val))
     metrics = common.write_scores(
         run.work / METRICS,

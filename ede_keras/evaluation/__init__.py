@@ -1,1 +1,1 @@
-"""Metrics, masks, plots and the report of scored images."""
+"""Metrics, masks, regions, overlays, plots and the report of scored images."""

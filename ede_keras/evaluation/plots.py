@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
+from ede_keras.layers.anomaly_score import HIGHEST_SCORE
+
 NORMAL, ANOMALOUS, UNKNOWN = "#3b6ea8", "#c8553d", "#777777"
 SIZE = (5.0, 3.6)  # inches
+HISTOGRAM_SIZE = (6.5, 3.2)  # inches; on a phone the text of a wider plot is too small
 # Left edge and width of the histogram's axes, as fractions of the picture's width. The report uses
 # them to mark a score in the picture.
 HISTOGRAM_AXES = (0.04, 0.92)
@@ -75,10 +77,25 @@ def plot_precision_recall(scores: np.ndarray, true_labels: np.ndarray) -> Figure
     return figure
 
 
-def histogram_range(scores: np.ndarray) -> tuple[float, float]:
-    """Returns the lowest and the highest score that `plot_histogram` shows."""
-    low, high = float(np.min(scores)), float(np.quantile(scores, SHOWN_QUANTILE))
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+def histogram_range(scores: np.ndarray, threshold: float) -> tuple[float, float]:
+    """Chooses the axis of `plot_histogram`.
+
+    Args:
+        scores: Floats `(n,)`, n at least 1.
+        threshold: The threshold of the score.
+
+    Returns:
+        The lowest and the highest value shown. The threshold lies between them unless it is
+        infinite, and so do the scores but the highest outliers.
+    """
+    # A broken image has the highest score of all: on an axis up to there, all others are one bar.
+    usual = np.asarray(scores[scores < HIGHEST_SCORE], "float64")
+    ends = [threshold] if np.isfinite(threshold) else []
+    if len(usual):
+        ends += [usual.min(), np.quantile(usual, SHOWN_QUANTILE, method="higher")]
+    low, high = float(min(ends, default=0)), float(max(ends, default=0))
+    margin = 0.02 * (high - low) or 0.5  # so that no line lies on the edge
+    return low - margin, high + margin
 
 
 def plot_histogram(scores: np.ndarray, true_labels: np.ndarray | None, threshold: float) -> Figure:
@@ -88,41 +105,31 @@ def plot_histogram(scores: np.ndarray, true_labels: np.ndarray | None, threshold
         scores: Floats `(n,)`.
         true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal; each has its own histogram.
             None if unknown.
-        threshold: The threshold of the score.
+        threshold: The threshold of the score, drawn unless it is infinite.
 
     Returns:
         The figure.
     """
-    low, high = histogram_range(scores)
+    low, high = histogram_range(scores, threshold)
     kinds = [("not labelled", UNKNOWN, np.full(len(scores), True))]
     if true_labels is not None:
         kinds = [
             (name, colour, true_labels == label)
             for label, (name, colour) in enumerate((("normal", NORMAL), ("anomalous", ANOMALOUS)))
         ]
-    figure = Figure(figsize=(SIZE[0] * 1.8, SIZE[1]))
+    figure = Figure(figsize=HISTOGRAM_SIZE)
     left, width = HISTOGRAM_AXES
-    axis = figure.add_axes((left, 0.16, width, 0.8))
+    axis = figure.add_axes((left, 0.18, width, 0.79))
     for name, colour, chosen in kinds:
         shown = np.clip(scores[chosen], low, high)
         axis.hist(shown, bins=BINS, range=(low, high), alpha=0.6, color=colour, label=name)
-    axis.axvline(np.clip(threshold, low, high), color="black", linestyle="--", label="threshold")
-    axis.set(xlim=(low, high), xlabel="score; the last bar holds all higher ones", yticks=[])
+    if np.isfinite(threshold):
+        axis.axvline(threshold, color="black", linestyle="--", label="threshold")
+    outliers = "; the last bar holds all higher ones" if np.max(scores) > high else ""
+    axis.set(xlim=(low, high), xlabel=f"score{outliers}", yticks=[])
     axis.legend(frameon=False)
     axis.spines[["top", "left", "right"]].set_visible(False)
     return figure
-
-
-def apply_colormap(values: np.ndarray) -> np.ndarray:
-    """Colours anomaly maps.
-
-    Args:
-        values: Floats `(n, height, width)` in [0, 1].
-
-    Returns:
-        uint8 `(n, height, width, 3)`, RGB; 1 is the lightest colour.
-    """
-    return matplotlib.colormaps["magma"](values, bytes=True)[..., :3]
 
 
 def _make_roc() -> tuple[Figure, Axes]:

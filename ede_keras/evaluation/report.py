@@ -1,9 +1,6 @@
 """An HTML page that shows scored images, and its plots. Needs the extra `ede-keras[report]`."""
 
-import base64
-import dataclasses
 import io
-import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -11,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from ede_keras.errors import InputError
+from ede_keras.evaluation import overlays, thumbnails
+from ede_keras.evaluation.false_alarms import FalseAlarms
+from ede_keras.evaluation.report_rows import (
+    ScoredImages,
+    name_views,
+    read_batches,
+    render_rows,
+    round_finite,
+    select_shown,
+    to_base64,
+    to_json,
+)
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.utils.files import StrPath, atomic_path
 from ede_keras.version import __version__
@@ -28,28 +36,6 @@ except ImportError as error:
         f"A report needs matplotlib and jinja2: pip install 'ede-keras[report]'. Received: {error}"
     ) from error
 
-GALLERY_SIZE = 12  # maximum number of images in a gallery
-MISTAKES_SIZE = 8  # and in a gallery of mistakes
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoredImages:
-    """Images with the scores and labels that a model gave them.
-
-    Args:
-        images: Array `(n, height, width, channels)` of any numeric dtype, 0 to 255.
-        ids: Path or index of each image, `(n,)`.
-        scores: float32 `(n,)`, higher means more anomalous.
-        labels: int32 `(n,)`, 1 if the score is above the threshold, else 0.
-        true_labels: Integers `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
-    """
-
-    images: np.ndarray
-    ids: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    true_labels: np.ndarray | None
-
 
 def write_report(
     path: StrPath,
@@ -60,27 +46,30 @@ def write_report(
 ) -> None:
     """Writes an HTML page that needs no other file, and a PNG file of each plot.
 
+    The page shows every image, at most 5,000 of them (see `select_shown`), and has at most 30 MB:
+    the more images, the smaller their pictures.
+
     Args:
         path: The page. The PNG files go into the same folder; their names begin with its stem.
-        model: The calibrated model, for reconstructions and anomaly maps.
-        scored: The images with their scores.
-        metrics: The metrics of `compute_metrics`, the `threshold`, `terms` of `compare_terms`, and
-            others to show.
+        model: The calibrated model, for anomaly maps and reconstructions.
+        scored: The images with their scores, at least one.
+        metrics: The metrics of `compute_metrics`, the `threshold`, `terms` of `compare_terms`,
+            `false_alarms` with the fields of `FalseAlarms` if they are known, and others to show.
         config: The config of the run, with `dataset` and `normal_name`.
     """
     path = Path(path)
-    figures = plot_figures(scored, metrics)
     pictures = {}
-    for name, figure in figures.items():
+    for name, figure in plot_figures(scored, metrics).items():
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=120, format="png")
         pictures[name] = buffer.getvalue()
-    page = render_page(model, scored, metrics, config, pictures)
+    with atomic_path(path) as temporary:
+        page = prepare_page(model, scored, metrics, config, pictures)
+        # A path may hold bytes that are no text.
+        page.dump(str(temporary), encoding="utf-8", errors="replace")
     for name, png in pictures.items():
         with atomic_path(path.with_name(f"{path.stem}-{name}.png")) as temporary:
             temporary.write_bytes(png)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def plot_figures(scored: ScoredImages, metrics: Mapping[str, Any]) -> dict[str, Figure]:
@@ -101,14 +90,14 @@ def plot_figures(scored: ScoredImages, metrics: Mapping[str, Any]) -> dict[str, 
     return figures
 
 
-def render_page(
+def prepare_page(
     model: AnomalyDetector,
     scored: ScoredImages,
     metrics: Mapping[str, Any],
     config: Mapping[str, Any],
     pictures: Mapping[str, bytes],
-) -> str:
-    """Renders the HTML page.
+) -> "jinja2.environment.TemplateStream":
+    """Prepares the HTML page. Its images are read, and drawn, while the page is written.
 
     Args:
         model: As in `write_report`.
@@ -118,34 +107,48 @@ def render_page(
         pictures: The plots of `plot_figures` as PNG files, by name.
 
     Returns:
-        The page.
+        The page as a stream of text.
     """
-    galleries = select_galleries(scored.scores, scored.labels, scored.true_labels)
-    shown = sorted({int(i) for chosen in galleries.values() for i in chosen})
-    views = dict(zip(shown, render_views(model, scored.images[shown]), strict=True))
-    low, high = plots.histogram_range(scored.scores)
+    shown = select_shown(scored)
+    maps = (model.compute_maps(images) for _, images in read_batches(scored, shown))
+    top = overlays.choose_top(model.pixel_threshold, maps)
+    low, high = plots.histogram_range(scored.scores, metrics["threshold"])
     data = {
-        "scores": np.round(scored.scores.astype("float64"), 6).tolist(),
+        "scores": [round_finite(score) for score in scored.scores],  # all digits of a float32
+        "labels": scored.labels.tolist(),
         "truth": None if scored.true_labels is None else scored.true_labels.tolist(),
-        "threshold": metrics["threshold"],
+        "threshold": round_finite(metrics["threshold"]),
         "low": low,
         "high": high,
         "axes": plots.HISTOGRAM_AXES,
+        "terms": list(scored.parts),
+        "views": name_views(model),
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
     )
-    return environment.get_template("report.html").render(
+    return environment.get_template("report.html").stream(
         config=config,
         metrics=metrics,
         weights=model.score_weights,
         summary=summarize(metrics, scored.labels),
         counts=count_labels(scored.labels, scored.true_labels),
-        galleries=galleries,
-        views=views,
-        scored=scored,
-        pictures={name: _to_data_uri(png) for name, png in pictures.items()},
-        data=json.dumps(data).replace("<", "\\u003c"),
+        n_shown=len(shown),
+        n=len(scored.scores),
+        is_small=2 * max(model.image_shape[:2]) <= thumbnails.ENLARGED,  # pixels stay visible
+        has_truth=scored.true_labels is not None,
+        has_masks=any(str(scored.ids[i]) in scored.masks for i in shown),
+        has_reconstruction="reconstruction" in name_views(model),
+        pixel_threshold=round_finite(model.pixel_threshold),
+        heat=(overlays.HEAT_BEGINS * top, top),
+        colours={
+            "heat": [f"rgb{tuple(colour)}" for colour in overlays.HEAT.astype(int).tolist()],
+            "contour": f"rgb{overlays.CONTOUR}",
+            "mask": f"rgb{overlays.MASK}",
+        },
+        pictures={name: to_base64(png) for name, png in pictures.items()},
+        data=to_json(data),
+        rows=render_rows(model, scored, shown, top),
         versions=_get_versions(),
     )
 
@@ -154,13 +157,20 @@ def summarize(metrics: Mapping[str, Any], labels: np.ndarray) -> str:
     """Summarizes the result in a few sentences.
 
     Args:
-        metrics: The metrics of `compute_metrics`.
+        metrics: As in `write_report`.
         labels: int32 `(n,)`, 1 for anomalous, as the model labelled the images.
 
     Returns:
         The text.
     """
     predicted = f"labels {int(labels.sum())} of {len(labels)} images as anomalous."
+    if found := metrics.get("false_alarms"):
+        share = FalseAlarms(**found)
+        predicted += (
+            f" Of further normal images, {share.expected:.1%} are expected to be labelled "
+            f"anomalous, and with 95% confidence between {share.low:.1%} and {share.high:.1%}: "
+            f"the threshold comes from {share.n_held_out} held-out images."
+        )
     auroc = metrics["auroc"]
     if auroc is None:
         return f"The detector {predicted} Metrics need true labels of both classes."
@@ -197,65 +207,6 @@ def count_labels(
         true_label: (int((labels[chosen] == 0).sum()), int((labels[chosen] == 1).sum()))
         for true_label, chosen in classes.items()
     }
-
-
-def select_galleries(
-    scores: np.ndarray, labels: np.ndarray, true_labels: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """Selects the images to show.
-
-    Args:
-        scores: float32 `(n,)`.
-        labels: int32 `(n,)`, as the model labelled the images.
-        true_labels: Integers `(n,)`, 1 for anomalous. None if unknown: then there are no
-            galleries of mistakes.
-
-    Returns:
-        A dict from the title of each gallery to the indices of its images, the most extreme
-        first. Empty galleries are left out.
-    """
-    ascending = np.argsort(scores, kind="stable")
-    descending = ascending[::-1]
-    galleries = {}
-    if true_labels is not None:
-        false_alarm = (true_labels == 0) & (labels == 1)
-        missed = (true_labels == 1) & (labels == 0)
-        galleries["False alarms"] = descending[false_alarm[descending]][:MISTAKES_SIZE]
-        galleries["Missed anomalies"] = ascending[missed[ascending]][:MISTAKES_SIZE]
-    galleries["Most anomalous"] = descending[:GALLERY_SIZE]
-    galleries["Least anomalous"] = ascending[:GALLERY_SIZE]
-    return {title: chosen for title, chosen in galleries.items() if len(chosen)}
-
-
-def render_views(model: AnomalyDetector, images: np.ndarray) -> list[dict[str, str]]:
-    """Renders the pictures that are shown for each image. All anomaly maps share one colour scale.
-
-    Args:
-        model: The calibrated model.
-        images: Array `(n, height, width, channels)`, 0 to 255.
-
-    Returns:
-        A dict of data URIs for each image: `image`, `reconstruction` unless the model sees images
-        through a backbone, `residual` (the anomaly map) and `overlay` (the map over the image).
-    """
-    maps = model.predict(images, verbose=0)["anomaly_map"]
-    opacity = np.clip(maps / max(maps.max(), 1e-12), 0, 1)
-    heatmap = plots.apply_colormap(opacity)
-    colour = np.broadcast_to(images, (*images.shape[:3], 3)).astype("float32")
-    opacity = opacity[..., None]
-    views = {"image": images}
-    if model.graph.reconstruction is not None:
-        views["reconstruction"] = model.reconstruct(images)
-    views |= {"residual": heatmap, "overlay": colour * (1 - opacity) + heatmap * opacity}
-    pixels = {name: np.clip(np.round(view), 0, 255).astype("uint8") for name, view in views.items()}
-    return [
-        {name: _to_data_uri(tf.io.encode_png(view[i]).numpy()) for name, view in pixels.items()}
-        for i in range(len(images))
-    ]
-
-
-def _to_data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _get_versions() -> dict[str, str]:

@@ -54,6 +54,10 @@ class GraphModel(GuardedModel):
         found = self._predict_inner("terms_and_maps", outputs, images, batch_size, verbose)
         return {name: found["terms"][name] for name in self.graph.terms}, found["maps"]
 
+    def compute_maps(self, images: Any, batch_size: int = 256) -> np.ndarray:
+        """The anomaly maps of `predict`, float32 `(n, h, w)`, without the work for the score."""
+        return self._predict_inner("anomaly_map", self.graph.anomaly_map, images, batch_size)
+
     def _terms_and_latents(self, images, batch_size=256, verbose=0):
         outputs = {"terms": self.graph.terms, "latents": self.graph.latents}
         found = self._predict_inner("terms", outputs, images, batch_size, verbose)
