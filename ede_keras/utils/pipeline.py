@@ -1,5 +1,6 @@
 """The `tf.data` pipelines that feed images to training and scoring."""
 
+import weakref
 from typing import Any
 
 import keras
@@ -135,13 +136,23 @@ def _watch(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def _read(positions: tf.data.Dataset, images: np.ndarray) -> tf.data.Dataset:
     """Replaces each batch of positions by the images at these positions."""
     images = np.asarray(images)
+    dtype, shape = images.dtype, images.shape[1:]
+    # TensorFlow never forgets a function in Python, so this one must not hold the images.
+    weak = weakref.ref(images)
+
+    def read(chosen: np.ndarray) -> np.ndarray:
+        kept = weak()
+        assert kept is not None  # the data set keeps it
+        return kept[chosen]
 
     def gather(positions: tf.Tensor) -> tf.Tensor:
-        batch = tf.numpy_function(lambda chosen: images[chosen], [positions], images.dtype)
-        batch.set_shape([*positions.shape, *images.shape[1:]])
+        batch = tf.numpy_function(read, [positions], dtype)
+        batch.set_shape([*positions.shape, *shape])
         return batch
 
-    return read_ahead(positions.map(gather))
+    mapped = positions.map(gather)
+    mapped.images = images
+    return read_ahead(mapped)
 
 
 def read_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:

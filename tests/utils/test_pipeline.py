@@ -1,5 +1,7 @@
+import gc
 import re
 import warnings
+import weakref
 from itertools import chain
 
 import numpy as np
@@ -83,3 +85,19 @@ def test_no_iterator_is_autotuned():
     """Closing an autotuned iterator can take as long as it has run."""
     made = make_train_dataset(IMAGES, 4, seed=0)[0], make_ordered_dataset(IMAGES, 4)
     assert [dataset.options().autotune.enabled for dataset in made] == [False, False]
+
+
+def test_images_are_freed_once_they_are_read(build, images):
+    """TensorFlow keeps every function in Python for good; the images must not be kept with it."""
+    model = build()
+    model.set_threshold(0)
+    copies = [images[:20].copy() for _ in range(3)]
+    freed = [weakref.ref(copy) for copy in copies]
+    model.predict(copies[0], verbose=0)
+    model.fit(copies[1], verbose=0)
+    ordered = make_ordered_dataset(copies[2], 4, np.arange(10))
+    np.testing.assert_array_equal(np.concatenate(list(ordered)), images[:10])
+    copies.clear()
+    del ordered
+    gc.collect()
+    assert [ref() for ref in freed] == [None] * 3
