@@ -144,7 +144,7 @@ def evaluate_run() -> None:
     if FLAGS.maps:
 
         def compute(start: int, end: int) -> np.ndarray:
-            return model.predict(images[start:end], verbose=0)["anomaly_map"]
+            return model.compute_maps(images[start:end])
 
         white = config.get("max_value") or MAX_VALUE
         results.write_maps(ids, to_score.sources(), compute, model.pixel_threshold, white)

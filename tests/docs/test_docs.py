@@ -131,17 +131,24 @@ def test_commands_for_ones_own_images(run_command, tmp_path, monkeypatch):
     """In their order, on a made folder and for one epoch; then the snippet with the run's model."""
     write_folder(tmp_path / "path/to/parts", "mvtec", n=8, size=70)
     write_folder(tmp_path / "path/to/new_images", "plain", n=3, size=40)
+    write_folder(tmp_path / "path/to/good_parts", "plain", n=9, size=40)
     for block in blocks(PAGES["own_images"], "sh"):
-        run_command(*arguments_of(block, tmp_path))
+        if "--watch" not in block:  # goes on until Ctrl+C; test_watch.py runs it
+            run_command(*arguments_of(block, tmp_path))
     run = tmp_path / "runs/parts/good/0"
     assert (run / "evaluation.html").exists() and (run / "evaluation-new_images.csv").exists()
+    assert (tmp_path / "path/to/maps/regions.csv").exists()
     shutil.copy(run / "model.keras", tmp_path)
     np.save(
         tmp_path / "normal_images.npy", np.random.default_rng(0).integers(0, 256, (9, 70, 70, 3))
     )
     monkeypatch.chdir(tmp_path)
-    (snippet,) = blocks(PAGES["own_images"], "python")
-    exec(snippet, {})
+    score, recalibrate = blocks(PAGES["own_images"], "python")
+    names = {}
+    exec(score, names)
+    assert len(names["found"]["score"]) == len(names["found"]["anomaly_map"]) > 0
+    with pytest.warns(UserWarning, match="reconstructions explain"):  # the last run has tiles
+        exec(recalibrate, {})
     assert (tmp_path / "recalibrated.keras").exists()
 
 
