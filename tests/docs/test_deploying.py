@@ -196,5 +196,5 @@ def test_the_check_for_drift(run_dir, tmp_path, monkeypatch, capsys):
     before, dark = found["as before"], found["dark"]
     # Two of the 32 held-out images at most are above: a share of .05 of them.
     assert np.mean(before["expected"] > model.threshold) <= 2 / 32
-    assert before["distance"] < before["chance"] < dark["distance"]
+    assert not before["drift"].is_clear and dark["drift"].is_clear
     assert before["above"] < 0.2 < dark["above"]
