@@ -1,6 +1,7 @@
 """Loads a labelled set of images by its name or path."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _FOLDER_SIZE = (32, 32)  # the size that the paper's networks are built for
 
 
 def load_dataset(
-    dataset: str | Sequence[str],
+    dataset: StrPath | Sequence[StrPath],
     data_dir: StrPath | None = None,
     image_shape: Sequence[int | None] | None = None,
     need_labels: bool = True,
@@ -79,7 +80,7 @@ def load_dataset(
 
     Reference: Jia & Liu 2023, Section 4.
     """
-    wanted = [dataset] if isinstance(dataset, str) else list(dataset)
+    wanted = _as_names(dataset)
     dataset = wanted[0]
     path = Path(dataset).expanduser()
     if data_dir is not None and dataset not in BUILT_IN:
@@ -116,7 +117,7 @@ def load_dataset(
 
 
 def list_folder(
-    folder: str | Sequence[str], layout: str | None = None, normal: str | None = None
+    folder: StrPath | Sequence[StrPath], layout: str | None = None, normal: str | None = None
 ) -> Dataset:
     """Lists the files of a folder in the form of a dataset, without reading them.
 
@@ -133,12 +134,19 @@ def list_folder(
     Raises:
         InputError: The folder does not have that layout, or cannot be read.
     """
-    found = _find_files([folder] if isinstance(folder, str) else list(folder), layout, normal)
+    found = _find_files(_as_names(folder), layout, normal)
     if not found:
         raise InputError(
-            f"Expected an existing folder of images, .csv list or image file. Received: {folder!r}"
+            "Expected an existing folder of images, .csv list or image file. "
+            f"Received: {_as_names(folder)[0]!r}"
         )
     return folder_images.list_layout(*found)
+
+
+def _as_names(places: StrPath | Sequence[StrPath]) -> list[str]:
+    """A name or path, or several, as strings."""
+    some = [places] if isinstance(places, str | os.PathLike) else places
+    return [os.fspath(place) for place in some]
 
 
 def _find_files(

@@ -219,7 +219,7 @@ def test_what_is_refused(run_command, tmp_path, arguments, message):
     assert "Traceback" not in done.stderr and os.listdir(tmp_path) == []
 
 
-def test_a_picture_needs_anomalies_and_matplotlib(run_command, runs, tmp_path):
+def test_a_picture_needs_anomalies_and_matplotlib(run_command, run_python, runs, tmp_path):
     flags = (runs / "parts", f"--roc={tmp_path / 'roc.png'}")
     done = run_command(*COMPARE, *flags, check=False)
     assert done.returncode == 1 and "true labels of both classes" in done.stderr
@@ -227,7 +227,7 @@ def test_a_picture_needs_anomalies_and_matplotlib(run_command, runs, tmp_path):
         "import sys, runpy; sys.modules['matplotlib'] = None; sys.argv[0] = 'compare'; "
         "runpy.run_module('ede_keras.cli.compare', run_name='__main__', alter_sys=True)"
     )
-    done = run_command("-c", code, *flags, check=False)
+    done = run_python("-c", code, *flags, check=False)
     assert done.returncode == 1 and "pip install 'ede-keras[report]'" in done.stderr
     assert os.listdir(tmp_path) == []
 
