@@ -39,6 +39,7 @@ def define_flags():
     flags.DEFINE_list("sizes", ["10", "20", "50", "200"], "Numbers of normal images.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the choice of images and the training.")
     flags.DEFINE_string("recipe", "features", "Recipe.")
+    flags.DEFINE_integer("epochs", None, "Epochs; the recipe's by default.", lower_bound=1)
     flags.DEFINE_string("results", str(tables.RESULTS / "held_out/held_out.jsonl"), "Results file.")
 
 
@@ -49,7 +50,7 @@ def count_held_out(rule, n):
 
 def train(images, held_out, seed):
     """A model trained on images and calibrated with others; and the others' terms."""
-    model, _ = ede_keras.fit_recipe(FLAGS.recipe, images, seed=seed, verbose=0)
+    model, _ = ede_keras.fit_recipe(FLAGS.recipe, images, seed=seed, epochs=FLAGS.epochs, verbose=0)
     return model, model.calibrate(images, held_out=held_out)
 
 

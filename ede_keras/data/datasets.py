@@ -1,7 +1,6 @@
 """Loads a labelled set of images by its name or path."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from ede_keras.data.dataset import Dataset
 from ede_keras.data.folders import Layout, find_layout
 from ede_keras.data.formats import Arrays, npz
 from ede_keras.data.lists import read_list
-from ede_keras.data.patterns import find_chosen
+from ede_keras.data.patterns import as_names, find_chosen
 from ede_keras.data.summary import LoadingSummary, describe_dimness
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
@@ -80,7 +79,7 @@ def load_dataset(
 
     Reference: Jia & Liu 2023, Section 4.
     """
-    wanted = _as_names(dataset)
+    wanted = as_names(dataset)
     dataset = wanted[0]
     path = Path(dataset).expanduser()
     if data_dir is not None and dataset not in BUILT_IN:
@@ -134,19 +133,13 @@ def list_folder(
     Raises:
         InputError: The folder does not have that layout, or cannot be read.
     """
-    found = _find_files(_as_names(folder), layout, normal)
+    found = _find_files(as_names(folder), layout, normal)
     if not found:
         raise InputError(
             "Expected an existing folder of images, .csv list or image file. "
-            f"Received: {_as_names(folder)[0]!r}"
+            f"Received: {as_names(folder)[0]!r}"
         )
     return folder_images.list_layout(*found)
-
-
-def _as_names(places: StrPath | Sequence[StrPath]) -> list[str]:
-    """A name or path, or several, as strings."""
-    some = [places] if isinstance(places, str | os.PathLike) else places
-    return [os.fspath(place) for place in some]
 
 
 def _find_files(

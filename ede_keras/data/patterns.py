@@ -8,6 +8,13 @@ from pathlib import Path
 from ede_keras.data.folders import Layout
 from ede_keras.data.images.inspection import NO_IMAGE, is_image_name, looks_like_image
 from ede_keras.errors import InputError
+from ede_keras.utils.files import StrPath
+
+
+def as_names(places: StrPath | Sequence[StrPath]) -> list[str]:
+    """A name or path, or several, as strings."""
+    some = [places] if isinstance(places, str | os.PathLike) else places
+    return [os.fspath(place) for place in some]
 
 
 def find_chosen(names: Sequence[str]) -> tuple[Path, Layout] | None:

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from commands import ROOT
+from makers import write_folder
 
-from benchmarks import figures, pages, simple, tables
+from benchmarks import figures, held_out, pages, simple, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.models.recipes import RECIPES
@@ -227,3 +228,27 @@ study.EPOCHS = 1
 print(study.measure({str(task)!r}, 8, 100, "one view of an image a step"))
 """
     assert 0 <= float(run_command("-c", script).stdout.split()[-1]) <= 1
+
+
+def test_what_is_held_out_of_a_small_set():
+    assert [held_out.count_held_out("half", n) for n in (10, 46, 100, 500)] == [5, 23, 32, 50]
+    assert [held_out.count_held_out("fifth", n) for n in (3, 10, 46)] == [1, 2, 9]
+    images = np.arange(11)
+    parts = list(held_out.split_folds(images))
+    assert sorted(np.concatenate([fifth for _, fifth in parts])) == list(images)
+    for others, fifth in parts:
+        assert sorted([*others, *fifth]) == list(images) and len(fifth) in (2, 3)
+
+
+@pytest.mark.slow
+def test_rules_of_holding_out_are_compared(run_command, tmp_path):
+    write_folder(tmp_path / "sets/parts", "mvtec", n=9, size=16)
+    results = tmp_path / "held_out.jsonl"
+    flags = ("--sizes=10", "--seeds=1", "--recipe=default", "--epochs=1", f"--results={results}")
+    for _ in range(2):
+        run_command("-m", "benchmarks.held_out", *flags, f"--data_dir={tmp_path / 'sets'}")
+    found = tables.read_lines(results)  # the second time all are there already
+    assert [line["rule"] for line in found] == list(held_out.RULES)
+    for line in found:
+        assert 0 <= line["false_alarms"] <= 1 and 0 <= line["auroc"] <= 1
+        assert line["n_new"] == 8 and line["keras_version"]
