@@ -1,6 +1,7 @@
 """How fast an export answers, and how nearly it scores as the model does, runtime by runtime.
 
   python -m benchmarks.serving --run_dir=runs/fmnist/2/0
+  python -m benchmarks.serving --run_dir=runs/elpv/good/0 --results=...serving-features.md
 
 Exports the run with all formats that are installed (pip install '.[serving-test]'), then asks every
 runtime for the scores of the same images in turn, so that a slow moment of the machine is slow for
@@ -105,12 +106,20 @@ def main(argv):
     noise = build_requests(model.image_shape, BATCH_SIZES[-1])["serving_default"]["images"]
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as resources:
         folder = export_savedmodel(model, scratch, formats=formats)
+        edge_files = {edge_formats.FORMATS[name].file_name for name in formats}
+        sizes = (
+            path.stat().st_size
+            for path in folder.rglob("*")
+            if path.is_file() and path.name not in edge_files
+        )
+        megabytes = sum(sizes) / 1e6
         runtimes = open_runtimes(model, folder, formats, resources)
         wanted = model.predict(noise, verbose=0)["score"]
         table = make_table(runtimes, noise, wanted, FLAGS.rounds)
     text = (
         f"Recipe {config['recipe']}, variant {config['variant']}, trained on {config['dataset']}, "
-        f"images {' x '.join(map(str, model.image_shape))}; {machine.usable_cpus()} CPU cores, "
+        f"images {' x '.join(map(str, model.image_shape))}; SavedModel of {megabytes:.0f} MB; "
+        f"{machine.usable_cpus()} CPU cores, "
         f"{FLAGS.rounds} requests of each size. The difference in score is relative to |score| + "
         f"standard deviation of the scores.\n\n{table}\n"
     )

@@ -305,7 +305,8 @@ def test_masks_come_from_the_folder(run_command, tmp_path):
     page = Page((run / "evaluation.html").read_text())
     for row in page.images:
         near = np.abs(page.view(row, "overlay")[0].astype(int) - MASK).max(axis=-1) < 60
-        assert (near.mean() > 0.8) == row["name"].startswith("test/hole/")
+        # The contour of the map may cover a part of it.
+        assert (near.mean() > 0.5) == row["name"].startswith("test/hole/")
 
 
 @pytest.mark.parametrize("n", [1, 2])
