@@ -23,13 +23,13 @@ from sklearn.metrics import roc_auc_score
 
 import ede_keras
 from benchmarks import machine, tables
+from ede_keras.cli.train_config import choose_image_shape
 from ede_keras.data.datasets import load_dataset
 from ede_keras.layers.anomaly_score import normal_quantile
+from ede_keras.models.recipes import RECIPES
 
 RULES = ("half", "fifth", "folds")
 FOLDS = 5
-# Image sides are limited as in training by the commands.
-LARGEST_SIDE = 512
 FLAGS = flags.FLAGS
 
 
@@ -101,9 +101,8 @@ def main(argv):
         raise app.UsageError("Expected --data_dir, a folder that holds a folder for each set.")
     sets = FLAGS.sets or sorted(path.name for path in Path(FLAGS.data_dir).iterdir())
     for name in sets:
-        shape = (None, None, None) if FLAGS.recipe == "features" else None
-        side = LARGEST_SIDE if FLAGS.recipe == "features" else None
-        path = str(Path(FLAGS.data_dir, name))
+        shape, side = choose_image_shape(RECIPES[FLAGS.recipe].get("backbone"), None, None)
+        path = Path(FLAGS.data_dir, name)
         dataset = load_dataset(path, image_shape=shape, largest_side=side)
         for seed in map(int, FLAGS.seeds):
             for n in map(int, FLAGS.sizes):

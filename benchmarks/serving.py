@@ -1,7 +1,7 @@
 """How fast an export answers, and how nearly it scores as the model does, runtime by runtime.
 
   python -m benchmarks.serving --run_dir=runs/fmnist/2/0
-  python -m benchmarks.serving --run_dir=runs/elpv/good/0 --results=...serving-features.md
+  python -m benchmarks.serving --run_dir=runs/parts/good/0 --results=serving-parts.md
 
 Exports the run with all formats that are installed (pip install '.[serving-test]'), then asks every
 runtime for the scores of the same images in turn, so that a slow moment of the machine is slow for

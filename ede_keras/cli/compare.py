@@ -25,7 +25,7 @@ from absl import flags
 from ede_keras.cli import common
 from ede_keras.cli.runs import CONFIG, METRICS, OLD, SCORES, TRAIN_AGAIN, UNFINISHED
 from ede_keras.errors import InputError
-from ede_keras.evaluation.metrics import auroc_interval
+from ede_keras.evaluation.metrics import auroc_interval, count_labels
 from ede_keras.utils.files import atomic_path, read_csv, read_json, reading, write_csv
 
 FLAGS = flags.FLAGS
@@ -124,6 +124,7 @@ def read_run(run_dir: Path, name: str) -> ScoredRun:
         auroc, low, high = metrics["auroc"], None, None
         if true_labels is not None and auroc is not None:
             low, high = auroc_interval(scores, true_labels)
+    counts = count_labels(labels, true_labels)
     row = {
         "run": name,
         "recipe": config["recipe"],
@@ -136,8 +137,8 @@ def read_run(run_dir: Path, name: str) -> ScoredRun:
         "auroc_low": low,
         "auroc_high": high,
         "average_precision": metrics["average_precision"],
-        "false_alarms": None if true_labels is None else int(labels[true_labels == 0].sum()),
-        "missed": None if true_labels is None else int((1 - labels[true_labels == 1]).sum()),
+        "false_alarms": None if true_labels is None else counts[0][1],
+        "missed": None if true_labels is None else counts[1][0],
         "train_seconds": metrics["train_seconds"],
     }
     # An index names another image in another data set or protocol.

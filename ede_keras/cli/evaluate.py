@@ -127,8 +127,8 @@ def evaluate_run() -> None:
     common.set_determinism(config["seed"], config["deterministic"])
     model = apply_decision_flags(model, run_dir, metrics["n_val"])
     output_dir = results.make_output_dir(run_dir)
+    white = config.get("max_value") or MAX_VALUE
     if FLAGS.watch:
-        white = config.get("max_value") or MAX_VALUE
         watch.watch_by_model(Path(FLAGS.watch), output_dir, model, white)
         return
     to_score = load_images_to_score(config, model, output_dir)
@@ -146,7 +146,6 @@ def evaluate_run() -> None:
         def compute(start: int, end: int) -> np.ndarray:
             return model.compute_maps(images[start:end])
 
-        white = config.get("max_value") or MAX_VALUE
         results.write_maps(ids, to_score.sources(), compute, model.pixel_threshold, white)
     if FLAGS.report:
         path = path.with_name(f"{stem}.html")

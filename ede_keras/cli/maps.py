@@ -1,9 +1,6 @@
 """Pictures of anomaly maps, and the regions that are anomalous: `ede-evaluate --maps=FOLDER`."""
 
-import contextlib
-import csv
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +13,7 @@ from ede_keras.data.images.inspection import inspect_image
 from ede_keras.errors import InputError
 from ede_keras.evaluation.overlays import choose_top, draw_overlay
 from ede_keras.evaluation.regions import find_regions
-from ede_keras.utils.files import StrPath, atomic_path
+from ede_keras.utils.files import StrPath, atomic_path, write_csv
 
 RAW_FORMATS = ("none", "npy", "tiff")
 REGIONS = "regions.csv"
@@ -62,22 +59,21 @@ def write_maps(
     Returns:
         The number of images that have an anomalous region.
     """
-    n_with_regions = 0
-    with _write_regions(folder / REGIONS) as rows:
-        for name, source, anomaly_map in images:
-            pixels = _read(source, max_value)
-            values = tf.image.resize(anomaly_map[..., None], pixels.shape[:2]).numpy()[..., 0]
-            top = choose_top(pixel_threshold, [values])
-            overlay = draw_overlay(pixels, values, top, pixel_threshold)
-            path = folder / f"{_safe(name)}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                Image.fromarray(overlay).save(temporary)
-            _write_raw(path.with_suffix(f".{raw}"), values, raw)
-            regions = find_regions(values, pixel_threshold)
-            rows.writerows((name, *region) for region in regions)
-            n_with_regions += bool(regions)
-    return n_with_regions
+    rows: list[tuple] = []
+    for name, source, anomaly_map in images:
+        pixels = _read(source, max_value)
+        values = tf.image.resize(anomaly_map[..., None], pixels.shape[:2]).numpy()[..., 0]
+        top = choose_top(pixel_threshold, [values])
+        overlay = draw_overlay(pixels, values, top, pixel_threshold)
+        path = folder / f"{_safe(name)}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            Image.fromarray(overlay).save(temporary)
+        _write_raw(path.with_suffix(f".{raw}"), values, raw)
+        rows += [(name, *region) for region in find_regions(values, pixel_threshold)]
+    columns = {column: [row[k] for row in rows] for k, column in enumerate(_COLUMNS)}
+    write_csv(folder / REGIONS, columns)
+    return len({name for name, *_ in rows})
 
 
 def _safe(name: Any) -> Path:
@@ -104,18 +100,3 @@ def _write_raw(path, values, raw):
             np.save(temporary, values)
         else:
             Image.fromarray(values, "F").save(temporary)
-
-
-@contextlib.contextmanager
-def _write_regions(path: Path) -> Iterator[Any]:
-    """A writer of the rows of `regions.csv`, which appears when all are written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"The folder for --maps must be writable. Received: {path.parent}")
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        yield writer

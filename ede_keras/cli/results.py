@@ -20,19 +20,23 @@ FLAGS = flags.FLAGS
 
 
 def make_output_dir(default: StrPath) -> Path:
-    """Creates the folder `--output_dir`, or `default`, and returns it.
+    """Creates the folder `--output_dir`, or `default`, and returns it; see `make_folder`."""
+    return make_folder(FLAGS.output_dir or default, "output_dir")
+
+
+def make_folder(place: StrPath, flag: str) -> Path:
+    """Creates the folder that a flag names, and returns it.
 
     Raises:
         InputError: The folder is not writable.
     """
-    output_dir = Path(FLAGS.output_dir or default).expanduser()
-    output_dir.mkdir(parents=True, exist_ok=True)
-    if not os.access(output_dir, os.W_OK):
+    folder = Path(place).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
         raise InputError(
-            "The output folder must be writable; choose another with --output_dir. "
-            f"Received: {output_dir}"
+            f"The output folder must be writable; choose another with --{flag}. Received: {folder}"
         )
-    return output_dir
+    return folder
 
 
 def write_results(
@@ -99,6 +103,6 @@ def write_maps(
             found = compute(start, end)
             yield from map(maps.Mapped, ids[start:end], sources[start:end], found)
 
-    folder = Path(FLAGS.maps).expanduser()
+    folder = make_folder(FLAGS.maps, "maps")
     n = maps.write_maps(folder, stream(), pixel_threshold, FLAGS.raw_maps, max_value)
     print(f"{'maps':<22}{folder}; {n} of {len(ids)} images have an anomalous region")

@@ -3,7 +3,6 @@
 import glob
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,15 +10,12 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-if sys.platform != "win32":
-    import fcntl
-
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.protocols import Split, make_split
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector
-from ede_keras.utils.files import StrPath, read_csv, read_json, reading, write_json
+from ede_keras.utils.files import StrPath, lock, read_csv, read_json, reading, write_json
 
 CONFIG, METRICS, MODEL, SCORES = "config.json", "metrics.json", "model.keras", "scores.csv"
 TRAIN_AGAIN = "train the run again"
@@ -97,17 +93,12 @@ class RunFolder:
 
     def _lock(self) -> None:
         """Locks the working folder against other processes until this process ends."""
-        if sys.platform == "win32":
-            return
         # Never closed, because closing the file would release the lock.
-        config = os.open(self.work / CONFIG, os.O_RDWR)
-        try:
-            fcntl.lockf(config, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise InputError(
-                "Another process is training in this folder. Wait until it ends, or choose "
-                f"another --output_dir. Received: {self.work}"
-            ) from error
+        lock(
+            os.open(self.work / CONFIG, os.O_RDWR),
+            "Another process is training in this folder. Wait until it ends, or choose another "
+            f"--output_dir. Received: {self.work}",
+        )
 
     def finish(self) -> None:
         """Moves the finished run to its place, and deletes the previous one, which it prints."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ede_keras.evaluation.metrics import count_labels
+
 # Images that are named on the console; the CSV file has all.
 N_SHOWN = 10
 # The exit status of `--fail_on_anomaly`; 1 is that of an error.
@@ -32,11 +34,9 @@ def print_verdicts(
     verb = "is" if n_anomalous == 1 else "are"
     print(f"\n{n_anomalous} of {len(ids)} {images} {verb} anomalous, above {threshold:.6g}")
     if true_labels is not None:
-        is_anomalous = true_labels == 1
-        false_alarms = int(labels[~is_anomalous].sum())
-        missed = int((labels[is_anomalous] == 0).sum())
-        print(f"false alarms: {false_alarms} of {int((~is_anomalous).sum())} normal images")
-        print(f"missed: {missed} of {int(is_anomalous.sum())} anomalous images")
+        counts = count_labels(labels, true_labels)
+        print(f"false alarms: {counts[0][1]} of {sum(counts[0])} normal images")
+        print(f"missed: {counts[1][0]} of {sum(counts[1])} anomalous images")
     worst = np.argsort(-scores, kind="stable")[:n_anomalous]
     chosen = range(len(ids)) if each else worst[:N_SHOWN]
     for i in chosen:

@@ -4,7 +4,6 @@ import csv
 import functools
 import io
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,7 @@ from ede_keras.errors import InputError
 from ede_keras.evaluation.score_images import read_files
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving.client import ScoringClient
-
-if sys.platform != "win32":
-    import fcntl
+from ede_keras.utils.files import lock
 
 COLUMNS = ("path", "modified_ns", "bytes", "score", "label", "threshold", "problem")
 # Seconds from one look at the folder to the next.
@@ -64,7 +61,11 @@ class WatchLog:
         self.path = path
         self._file = open(path, "a+b")  # noqa: SIM115  closed by `close`
         try:
-            self._lock()
+            lock(
+                self._file,
+                "Another process watches with this file. Stop it, or choose another "
+                f"--output_dir. Received: {path}",
+            )
             self.seen: dict[str, State] = self._read()
         except BaseException:
             self.close()
@@ -79,17 +80,6 @@ class WatchLog:
     def close(self) -> None:
         """Closes the file, so that another process may write to it."""
         self._file.close()
-
-    def _lock(self):
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise InputError(
-                "Another process watches with this file. Stop it, or choose another --output_dir. "
-                f"Received: {self.path}"
-            ) from error
 
     def _read(self):
         self._file.seek(0)

@@ -119,3 +119,26 @@ def compare_terms(
         }
         for name, part in values.items()
     }
+
+
+def count_labels(
+    labels: np.ndarray, true_labels: np.ndarray | None
+) -> dict[int | None, tuple[int, int]]:
+    """Counts the labels that the model gave to the images of each class.
+
+    Args:
+        labels: int32 `(n,)`, 1 for anomalous, as the model labelled the images.
+        true_labels: Integers `(n,)`, 1 for anomalous. None if unknown.
+
+    Returns:
+        A dict from the true label, 0 or 1, to the numbers of images labelled
+        `(normal, anomalous)`. If the true labels are unknown, its only key is None, for all
+        images.
+    """
+    classes: dict[int | None, np.ndarray] = {None: np.full(len(labels), True)}
+    if true_labels is not None:
+        classes = {0: true_labels == 0, 1: true_labels == 1}
+    return {
+        true_label: (int((labels[chosen] == 0).sum()), int((labels[chosen] == 1).sum()))
+        for true_label, chosen in classes.items()
+    }

@@ -12,6 +12,7 @@ import numpy as np
 from ede_keras.errors import InputError
 from ede_keras.evaluation import overlays, thumbnails
 from ede_keras.evaluation.false_alarms import FalseAlarms
+from ede_keras.evaluation.metrics import count_labels
 from ede_keras.evaluation.report_rows import (
     ScoredImages,
     name_views,
@@ -184,29 +185,6 @@ def summarize(metrics: Mapping[str, Any], labels: np.ndarray) -> str:
         f"The detector {quality}: an anomalous image scores higher than a normal one in "
         f"{100 * auroc:.1f} of 100 pairs. It {predicted}"
     )
-
-
-def count_labels(
-    labels: np.ndarray, true_labels: np.ndarray | None
-) -> dict[int | None, tuple[int, int]]:
-    """Counts the labels that the model gave to the images of each class.
-
-    Args:
-        labels: int32 `(n,)`, 1 for anomalous, as the model labelled the images.
-        true_labels: Integers `(n,)`, 1 for anomalous. None if unknown.
-
-    Returns:
-        A dict from the true label, 0 or 1, to the numbers of images labelled
-        `(normal, anomalous)`. If the true labels are unknown, its only key is None, for all
-        images.
-    """
-    classes: dict[int | None, np.ndarray] = {None: np.full(len(labels), True)}
-    if true_labels is not None:
-        classes = {0: true_labels == 0, 1: true_labels == 1}
-    return {
-        true_label: (int((labels[chosen] == 0).sum()), int((labels[chosen] == 1).sum()))
-        for true_label, chosen in classes.items()
-    }
 
 
 def _get_versions() -> dict[str, str]:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from ede_keras.evaluation import thumbnails
 from ede_keras.evaluation.overlays import draw_overlay
@@ -90,11 +89,10 @@ def render_rows(
     shape = model.image_shape[:2]
     large = thumbnails.choose_size(shape, 0.6 * row_bytes / len(names))
     small = min(tuple(shape), large)  # the browser enlarges what has no lines
-    for chosen, batch in read_batches(scored, shown):
-        images, maps = batch.numpy(), model.compute_maps(batch)
-        views = {"image": images}
+    for chosen, images in read_batches(scored, shown):
+        maps, views = model.compute_maps(images), {"image": images}
         if "reconstruction" in names:
-            views["reconstruction"] = model.reconstruct(batch)
+            views["reconstruction"] = model.reconstruct(images)
         for k, i in enumerate(chosen):
             name = str(scored.ids[i])
             regions = find_regions(maps[k], model.pixel_threshold)
@@ -116,7 +114,9 @@ def render_rows(
             yield to_json(row)
 
 
-def read_batches(scored: ScoredImages, shown: np.ndarray) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+def read_batches(
+    scored: ScoredImages, shown: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads the images in batches that fit into memory, however large an image is.
 
     Args:
@@ -130,9 +130,7 @@ def read_batches(scored: ScoredImages, shown: np.ndarray) -> Iterator[tuple[np.n
     step = max(BATCH_PIXELS // (height * width), 1)
     for start in range(0, len(shown), step):
         chosen = shown[start : start + step]
-        # As a tensor: TensorFlow never frees an array that went through `tf.numpy_function`, and
-        # that is how a model reads an array.
-        yield chosen, tf.convert_to_tensor(scored.images[chosen])
+        yield chosen, scored.images[chosen]
 
 
 def round_finite(value: float, digits: int = 9) -> float | None:

@@ -63,6 +63,11 @@ def constructor_signature(constructor: Callable) -> inspect.Signature:
     return signature.replace(parameters=[image_shape, *fields, *others])
 
 
+def is_small(image_shape: Sequence[int]) -> bool:
+    """Whether images are small to a backbone: it sees them enlarged, without detail."""
+    return max(image_shape[:2]) <= LARGEST_SMALL
+
+
 def size_for_networks(image_shape: Sequence[int]) -> int:
     """The size at which networks that learn from pixels see images."""
     return 16 if max(image_shape[:2]) <= 16 else 32
@@ -70,9 +75,9 @@ def size_for_networks(image_shape: Sequence[int]) -> int:
 
 def size_for_backbone(image_shape: Sequence[int]) -> int:
     """The size at which a backbone sees images: small ones enlarged, large ones in more detail."""
-    height, width = image_shape[:2]
-    if max(height, width) <= LARGEST_SMALL:
+    if is_small(image_shape):
         return 128
+    height, width = image_shape[:2]
     return max(size for size in (224, *LARGE_SIZES) if size <= max(min(height, width), 224))
 
 
@@ -90,11 +95,11 @@ def _with_backbone(image_shape, given):
             "`mirror` has no effect with a backbone, which recipe features has: leave it out, or "
             "use recipe default to train from scratch. Received: mirror=True"
         )
-    is_small = max(image_shape[:2]) <= LARGEST_SMALL
+    is_small_grey = is_small(image_shape) and not _is_colour(image_shape)
     defaults = {
         "image_size": size_for_backbone(image_shape),
         # On photographs and parts it knows less than the features do.
-        "pretext": "rotations_and_shifts" if is_small and not _is_colour(image_shape) else "none",
+        "pretext": "rotations_and_shifts" if is_small_grey else "none",
         "pretext_views": 16,
         "mirror": False,
         "base_width": 32,

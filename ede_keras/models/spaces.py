@@ -18,7 +18,7 @@ from ede_keras.layers.feature_networks import (
 )
 from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShape
 from ede_keras.models import losses
-from ede_keras.models.arguments import LARGEST_SMALL, EDEArguments, size_for_networks
+from ede_keras.models.arguments import EDEArguments, is_small, size_for_networks
 
 # Share of z that a decoder of features does not get in a training step.
 DROPOUT = 0.3
@@ -140,8 +140,7 @@ class FeatureSpace:
             rows = ops.concatenate([rows, keras.layers.Flatten()(small(images))], axis=-1)
         self.extractor = keras.Model(images, rows, name="extractor")
         self.row_length = rows.shape[-1]
-        is_small = max(image_shape[:2]) <= LARGEST_SMALL
-        self.settings = OF_SMALL_IMAGES if is_small else OF_LARGE_IMAGES
+        self.settings = OF_SMALL_IMAGES if is_small(image_shape) else OF_LARGE_IMAGES
         self.scaling = FeatureScaling(
             self.features, self.settings.by_channel, name="feature_scaling"
         )

@@ -5,12 +5,16 @@ import csv
 import json
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
 
 from ede_keras.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -68,6 +72,24 @@ def reading(path: StrPath, remedy: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError, csv.Error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged; {remedy}. Received: {error}") from error
+
+
+def lock(file: int | IO[bytes], refusal: str) -> None:
+    """Locks an open file against other processes until it is closed. Windows has no such lock.
+
+    Args:
+        file: The file, open for writing, or its descriptor.
+        refusal: What the user should know if another process has locked it.
+
+    Raises:
+        InputError: Another process has locked the file.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        raise InputError(refusal) from error
 
 
 def write_json(path: StrPath, content: Mapping[str, object]) -> None:
