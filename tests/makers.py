@@ -26,6 +26,7 @@ PLAIN = {
     "norm": "l1",
     "schedule": "inverse_epoch",
     "update": "alternate",
+    "phase2_form": "printed",
     "phase2_updates": "all",
     "fixed_latent_target": False,
     "score": "latent",
@@ -33,6 +34,8 @@ PLAIN = {
     "pretext": "none",
     "pretext_weight": 0.5,
     "pretext_views": 1,
+    "components": 0,
+    "lighting": 0.0,
     "mirror": False,
 }
 

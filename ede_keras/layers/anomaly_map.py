@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-# Images that are added to the held-out ones in the statistics of a pixel; chosen on drawn parts.
+# Images that are added to the normal ones in the statistics of a pixel; chosen on drawn parts.
 PRIOR = 2
 
 
@@ -28,6 +28,8 @@ class PlaceMap(keras.layers.Layer):
     Returns:
         float32 `(n, height, width)`.
     """
+
+    learns_from_held_out = True  # places of training images are in the memory
 
     def __init__(self, names: Sequence[str], size: Sequence[int], **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -67,29 +69,31 @@ class PlaceMap(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="ede_keras")
 class ResidualMap(keras.layers.Layer):
-    """Residuals of a reconstruction in deviations of normal images, at the images' size.
+    """The sum of residuals of an image, each in deviations of normal images.
 
-    Each pixel of the networks' image has its own mean m and deviation s among held-out normal
-    images, so edges that are always reconstructed poorly do not count as anomalous. The value is
-    (residual − m) / s. Before `adapt` m is 0 and s is 1: the residual itself.
+    Each pixel has its own mean m and deviation s among normal images, so edges that are always
+    reconstructed poorly do not count as anomalous. The value is Σ (residual − m) / s. Before
+    `adapt` m is 0 and s is 1: the residuals themselves.
 
     Args:
-        residual_size: `(h, w)` of the residuals.
-        size: `(height, width)` of the images.
+        names: Names of the residuals.
+        size: `(height, width)` of the residuals, those of the networks' image.
 
     Call arguments:
-        residuals: float32 `(n, h, w)`.
+        maps: float32 `(n, height, width)` by name.
 
     Returns:
         float32 `(n, height, width)`.
     """
 
-    def __init__(self, residual_size: Sequence[int], size: Sequence[int], **kwargs: Any):
+    learns_from_held_out = False  # training images, which are more
+
+    def __init__(self, names: Sequence[str], size: Sequence[int], **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.residual_size, self.size = tuple(residual_size), tuple(size)
+        self.names, self.size = list(names), tuple(size)
 
         def add(name, value):
-            shape = self.residual_size
+            shape = (len(self.names), *self.size)
             return self.add_weight(shape, initializer=value, trainable=False, name=name)
 
         self.center, self.scale = add("center", "zeros"), add("scale", "ones")
@@ -101,29 +105,32 @@ class ResidualMap(keras.layers.Layer):
             super().load_own_variables(store)
 
     def adapt(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Sets each pixel's mean and deviation from the `residual` of held-out normal images.
+        """Sets each pixel's mean and deviation from the residuals of normal images, by name.
 
         They count as if `PRIOR` more images had the mean and the deviation of all pixels: a few
         images say little about a single pixel.
         """
-        values = np.asarray(maps["residual"], "float64")
-        n = len(values) + PRIOR
-        center = (values.sum(0) + PRIOR * values.mean()) / n
-        variance = (np.square(values - center).sum(0) + PRIOR * values.var()) / n
-        self.center.assign(center)
-        self.scale.assign(np.where(variance > 0, np.sqrt(variance), 1.0))
+        centers, scales = [], []
+        for name in self.names:
+            values = np.asarray(maps[name], "float64")
+            n = len(values) + PRIOR
+            center = (values.sum(0) + PRIOR * values.mean()) / n
+            variance = (np.square(values - center).sum(0) + PRIOR * values.var()) / n
+            centers.append(center)
+            scales.append(np.where(variance > 0, np.sqrt(variance), 1.0))
+        self.center.assign(np.stack(centers))
+        self.scale.assign(np.stack(scales))
 
-    def call(self, residuals: Any) -> Any:
-        """The anomaly map."""
-        scaled = (residuals - self.center) / self.scale
-        resized = ops.image.resize(ops.expand_dims(scaled, -1), self.size)
-        return ops.squeeze(resized, axis=-1)
+    def call(self, maps: Mapping[str, Any]) -> Any:
+        """The sum at each pixel."""
+        return sum(
+            (maps[name] - self.center[k]) / self.scale[k] for k, name in enumerate(self.names)
+        )
 
-    def compute_output_shape(self, residuals_shape):
+    def compute_output_shape(self, maps_shape):
         """`(n, height, width)`."""
-        return (residuals_shape[0], *self.size)
+        return next(iter(maps_shape.values()))
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""
-        sizes = {"residual_size": list(self.residual_size), "size": list(self.size)}
-        return {**super().get_config(), **sizes}
+        return {**super().get_config(), "names": self.names, "size": list(self.size)}

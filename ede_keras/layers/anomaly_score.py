@@ -12,6 +12,9 @@ from ede_keras.errors import InputError
 # The score of an image whose score is not finite (NaN pixels, overflow): broken, so anomalous.
 HIGHEST_SCORE = float(np.finfo("float32").max)
 LEAST_RELIABILITY = 1e-3
+# How many deviations further out a lone term must be than the others to be the score in their
+# place; chosen on classes and on drawn parts.
+HANDICAP = 1.0
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -21,12 +24,16 @@ class AnomalyScore(keras.layers.Layer):
     Terms of different kinds can be brought to one scale: `adapt` sets m_k and s_k of
     A(x) = Σ ω_k (t_k − m_k) / s_k. Before that m_k is 0 and s_k is 1.
 
+    A lone term can be the score by itself. Its scale is that of the others' sum, less a handicap,
+    and A(x) is the larger of the two: an image is as anomalous as all in all, or in one respect.
+
     The threshold φ is a weight, so it is saved and exported with the model, and so are m and s.
     It is +inf until it is set: before calibration no image is labelled anomalous. So is the
     threshold of the anomaly map, above which a pixel counts as anomalous.
 
     Args:
         weights: ω_k of each term, by name.
+        lone_term: Name of the lone term, if there is one.
 
     Call arguments:
         terms: A float32 tensor `(n,)` for each weight, by the same names.
@@ -38,9 +45,12 @@ class AnomalyScore(keras.layers.Layer):
     Reference: Section 3.3.4, Equation (8) and Algorithm 2.
     """
 
-    def __init__(self, weights: Mapping[str, float], **kwargs: Any):
+    def __init__(
+        self, weights: Mapping[str, float], lone_term: str | None = None, **kwargs: Any
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.term_weights = dict(weights)
+        self.lone_term = lone_term
         n = len(self.term_weights)
 
         def add(name, shape, value):
@@ -64,7 +74,8 @@ class AnomalyScore(keras.layers.Layer):
     def adapt(self, terms: Mapping[str, np.ndarray], reliability: Mapping[str, float]) -> None:
         """Sets each term's center and scale from held-out normal images.
 
-        m_k is the mean and s_k the standard deviation, divided by the term's reliability.
+        m_k is the mean and s_k the standard deviation, divided by the term's reliability. For the
+        lone term m_k is `HANDICAP` deviations more, and s_k makes it as wide as the others' sum.
 
         Args:
             terms: Arrays `(n,)` by name.
@@ -76,8 +87,16 @@ class AnomalyScore(keras.layers.Layer):
         # A term that is equal for all normal images has no scale of its own.
         deviation = np.where(deviation > 0, deviation, 1.0)
         factors = np.array([reliability.get(name, 1.0) for name in self.term_weights])
-        self.center.assign(values.mean(axis=1))
-        self.scale.assign(deviation / np.maximum(factors, LEAST_RELIABILITY))
+        center, scale = values.mean(axis=1), deviation / np.maximum(factors, LEAST_RELIABILITY)
+        if self.lone_term is not None:
+            k = list(self.term_weights).index(self.lone_term)
+            weights = np.array([*self.term_weights.values()])[:, None]
+            scaled = weights * (values - center[:, None]) / scale[:, None]
+            width = np.delete(scaled, k, axis=0).sum(axis=0).std()
+            center[k] += HANDICAP * deviation[k]
+            scale[k] = deviation[k] * weights[k, 0] / (width if width > 0 else 1.0)
+        self.center.assign(center)
+        self.scale.assign(scale)
 
     def _in_order(self, terms):
         """The terms in the order of the weights."""
@@ -88,13 +107,20 @@ class AnomalyScore(keras.layers.Layer):
         return [terms[name] for name in self.term_weights]
 
     def weigh(self, terms: Mapping[str, Any]) -> dict[str, Any]:
-        """Each term's part ω_k (t_k − m_k) / s_k of the score, `(n,)` by name."""
-        return {
+        """Each term's part ω_k (t_k − m_k) / s_k of the score, `(n,)` by name.
+
+        That of the lone term is what it exceeds the others' sum by, so the score is still the sum.
+        """
+        parts = {
             name: weight * ((t - self.center[k]) / self.scale[k])
             for k, ((name, weight), t) in enumerate(
                 zip(self.term_weights.items(), self._in_order(terms), strict=True)
             )
         }
+        if self.lone_term is not None:
+            others = sum(part for name, part in parts.items() if name != self.lone_term)
+            parts[self.lone_term] = ops.maximum(parts[self.lone_term] - others, 0.0)
+        return parts
 
     def call(self, terms: Mapping[str, Any]) -> tuple[Any, Any]:
         """The score and the label of each image."""
@@ -109,7 +135,8 @@ class AnomalyScore(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""
-        return {**super().get_config(), "weights": self.term_weights}
+        terms = {"weights": self.term_weights, "lone_term": self.lone_term}
+        return {**super().get_config(), **terms}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:

@@ -18,7 +18,7 @@ class Objectives(NamedTuple):
 def compute_objectives(model: Any, x: Any, training: bool) -> Objectives:
     """Algorithm 1's forward pass on a batch x in [-1, 1]: z, x_i, z_i, x2', z2' and the losses."""
     reconstructions, latents = model.phase1(x, training)
-    if not model.has_phase2:
+    if not model.has_adversary:
         return Objectives(reconstructions)
     return Objectives(reconstructions, model.phase2(x, latents, training))
 
@@ -31,16 +31,21 @@ def weigh_phases(i: int, reconstruction: Any, adversarial: Any, phase_weight: An
 
 def limit_adversarial(model: Any, i: int, reconstructions: list, adversarial: Any) -> Any:
     """Equation (3) as EDE i + 1 takes it: EDE1 raises it to `phase2_margin` times Equation (2)."""
-    if i == 1 or model.phase2_margin is None or not model.has_phase2:
+    if i == 1 or model.phase2_form != "bounded" or not model.has_adversary:
         return adversarial
     highest = model.phase2_margin * tf.stop_gradient(reconstructions[1])
     return tf.minimum(adversarial, highest)
 
 
+def loss_weight(model: Any) -> Any:
+    """w of Equations (6) and (7); 1 if there is no Equation (3)."""
+    return model.phase_weight if model.has_adversary else 1.0
+
+
 def compute_loss(model: Any, i: int, objectives: Objectives) -> Any:
     """EDE i + 1's loss, Equation (6) or (7), a scalar."""
     adversarial = limit_adversarial(model, i, *objectives)
-    return weigh_phases(i, objectives.reconstructions[i], adversarial, model.phase_weight)
+    return weigh_phases(i, objectives.reconstructions[i], adversarial, loss_weight(model))
 
 
 def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectives, list[list]]:
@@ -58,7 +63,7 @@ def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectiv
     """
     with tf.GradientTape(persistent=True) as tape:
         objectives = compute_objectives(model, x, training=True)
-        weight, share = model.phase_weight, _share()
+        weight, share = loss_weight(model), _share()
         parts = {
             i: (
                 share * weigh_phases(i, objectives.reconstructions[i], 0.0, weight),
@@ -70,7 +75,7 @@ def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectiv
     for i, (phase1, phase2) in parts.items():
         variables = model.ede_variables(i)
         total = tape.gradient(phase1, variables)
-        if model.has_phase2:
+        if model.has_adversary:
             # `phase2_updates` says which weights the phase-2 loss may move.
             moved = {id(variable) for variable in model.phase2_variables(i)}
             by_phase2 = tape.gradient(phase2, variables)
@@ -90,7 +95,7 @@ def shared_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objective
     """
     with tf.GradientTape(persistent=True) as tape:
         reconstructions, latents = model.phase1(x, training=True)
-    if not model.has_phase2:
+    if not model.has_adversary:
         latents = []
     adversarial, by_latents, by_weights = _differentiate_phase2(model, x, latents)
     objectives = Objectives(reconstructions, adversarial)
@@ -127,11 +132,11 @@ def _differentiate_phase2(model, x, latents):
 
 def _join(model, tape, i, objectives, latents, by_latents, by_weights):
     """EDE i + 1's loss, Equation (6) or (7), differentiated by its variables."""
-    weight, share = model.phase_weight, _share()
+    weight, share = loss_weight(model), _share()
     reconstruction = objectives.reconstructions[i]
     phase1 = tf.convert_to_tensor(weigh_phases(i, share, 0.0, weight))
     phase2 = tf.convert_to_tensor(weigh_phases(i, 0.0, share, weight))
-    if model.phase2_margin is not None:
+    if model.phase2_form == "bounded" and latents:
         is_below = objectives.adversarial <= limit_adversarial(model, i, *objectives)
         phase2 *= tf.cast(is_below, phase2.dtype)
     variables = _by_id(model.ede_variables(i))

@@ -24,6 +24,7 @@ LARGEST_SMALL = 64
 # At which it sees images whose shorter side is at least that; chosen on deeppcb.
 LARGE_SIZES = (320, 448)
 UPDATES = ("joint", "alternate")
+PHASE2_FORMS = ("printed", "bounded", "restoration")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
 PRETEXTS = ("none", *TRANSFORMATIONS)
@@ -140,11 +141,18 @@ class EDEArguments(Arguments):
         unused = {}
         if self.schedule != "floored_inverse_epoch":
             unused["phase_floor"] = f"schedule {self.schedule}"
+        if self.phase2_form != "bounded":
+            unused["phase2_margin"] = f"phase2_form {self.phase2_form}"
+        if self.phase2_form == "restoration":
+            unused["phase2_updates"] = "phase2_form restoration"
         if self.pretext == "none":
             unused |= dict.fromkeys(("pretext_weight", "pretext_views"), "pretext none")
         elif not isinstance(self.pretext, str):
             unused["pretext_views"] = "a pretext of your own"
-        if self.pretext == "none" and not self.backbone:
+        if self.backbone:
+            unused["components"] = "a backbone, which has a memory of its own"
+            unused["lighting"] = "a backbone"
+        if self.pretext == "none" and not self.backbone and not self.components:
             unused["memory_size"] = "pretext none"
         return unused
 
@@ -188,10 +196,16 @@ class EDEArguments(Arguments):
     phase_floor: float = argument(
         0.8, "The smallest weight of phase 1, for the floored schedule.", within=_SHARE
     )
-    phase2_margin: float | None = argument(
-        None,
-        "How many times as high as Equation (2) EDE1 may drive Equation (3). By default there is "
-        "no limit, as printed, and EDE1 can run away on small sets.",
+    phase2_form: str = argument(
+        "bounded",
+        "What phase 2 is. printed: the contest of Equations (3) to (7), in which EDE1 can run away; "
+        "bounded: the contest, with a limit for EDE1; restoration: both EDEs restore damaged "
+        "images, the share 1 - w(n) of each batch.",
+        choices=PHASE2_FORMS,
+    )
+    phase2_margin: float = argument(
+        3.0,
+        "How many times as high as Equation (2) EDE1 may drive Equation (3), for form bounded.",
         within=Range(least=1),
     )
     update: str = argument(
@@ -240,11 +254,25 @@ class EDEArguments(Arguments):
         within=_COUNT,
         **_by_colour(4, 16, "16"),
     )
+    components: int = argument(
+        64,
+        "Principal components of normal images. What they leave of an image is added to the "
+        "anomaly map; the nearest normal image among them and the map's peak are terms of the "
+        "score. 0 leaves all this out. With a backbone they have no use.",
+        within=Range(least=0),
+    )
     memory_size: int = argument(
         4096,
-        "Maximum number of normal images whose codes the pretext's terms keep, or whose vectors "
-        "those of a backbone keep.",
+        "Maximum number of normal images whose codes the pretext's terms keep, whose components "
+        "are kept, or with a backbone whose vectors.",
         within=_COUNT,
+    )
+    lighting: float = argument(
+        0.2,
+        "The share by which images may be lighter or darker. Training images that vary less are "
+        "varied by it, so a dimmer lamp is no anomaly; 0 leaves them as they are. With a backbone "
+        "it has no use.",
+        within=Range(least=0, most=1),
     )
     mirror: bool | None = argument(
         None,

@@ -9,7 +9,9 @@ import numpy as np
 from ede_keras.errors import InputError
 from ede_keras.layers.anomaly_map import PlaceMap, ResidualMap
 from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
-from ede_keras.layers.feature_memory import TERMS, FeatureMemory
+from ede_keras.layers.feature_memory import FeatureMemory
+from ede_keras.layers.image_memory import ImageMemory
+from ede_keras.layers.lighting import COPIES, Lighting
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
@@ -35,14 +37,17 @@ class AnomalyDetector(GraphModel):
     omega1: float
     memory_size: int
     pretext: Pretext | None = None
-    memory: FeatureMemory | None = None
+    memory: FeatureMemory | ImageMemory | None = None
+    memory_weights: Mapping[str, float] = {}
+    light: Lighting | None = None
+    lone_term: str | None = None
     map_layer: PlaceMap | ResidualMap | None = None
     _warned = False  # that there is no threshold yet
 
     def __init__(self, graph: DetectorGraph, name: str | None = None):
         self.graph = graph
         self._predictors: dict[str, Any] = {}
-        self.anomaly_score = AnomalyScore(self.score_weights, name="anomaly_score")
+        self.anomaly_score = AnomalyScore(self.score_weights, self.lone_term, name="anomaly_score")
         score, label = self.anomaly_score(graph.terms)
         outputs = {"score": score, "label": label, "anomaly_map": graph.anomaly_map}
         super().__init__(inputs=graph.images, outputs=outputs, name=name)
@@ -61,7 +66,7 @@ class AnomalyDetector(GraphModel):
     @property
     def equation8_terms(self) -> list[str]:
         """The names of the score's terms that are Equation (8)'s, not a memory's or a pretext's."""
-        beside = {*(TERMS if self.memory else ())}
+        beside = {*self.memory_weights}
         beside |= {*(self.pretext.term_weights if self.pretext else ())}
         return [name for name in self.score_weights if name not in beside]
 
@@ -200,12 +205,13 @@ class AnomalyDetector(GraphModel):
             self.adapt_memory(train_normals)
         if self.graph.codes:
             self._adapt_pretext(train_normals, verbose)
+        if self.map_layer:
+            seen = held_out if self.map_layer.learns_from_held_out else self._choose(train_normals)
+            self.map_layer.adapt(self._predict_inner("maps", self.graph.maps, seen, 256))
         terms, latents = self._terms_and_latents(held_out, verbose=verbose)
         pretext = self.pretext if self.pretext and self.pretext.term_weights else None
         if self.memory or pretext:
             self.anomaly_score.adapt(terms, pretext.reliability(terms) if pretext else {})
-        if self.map_layer:
-            self.map_layer.adapt(self._predict_inner("maps", self.graph.maps, held_out, 256))
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))
@@ -213,8 +219,29 @@ class AnomalyDetector(GraphModel):
         self.anomaly_score.pixel_threshold.assign(normal_quantile(highest, self.contamination))
         return terms
 
+    def _choose(self, images, most=None):
+        """At most `memory_size` of an array of normal images, or `most`; always the same ones.
+
+        If training varied their light, copies in other light follow, within the same limit.
+        """
+        if not hasattr(images, "__array__"):
+            return images
+        images, most = np.asarray(images), most or self.memory_size
+        is_varied = self.light is not None and float(self.light.range.numpy()) > 0
+        order = np.random.default_rng(0).permutation(len(images))
+        chosen = np.sort(order[: max(most // 2, 1) if is_varied else most])
+        batch_size = self.scale_batch_size(32)
+        if not is_varied:
+            return pipeline.make_ordered_dataset(images, batch_size, chosen)
+        again = np.tile(chosen, COPIES - 1)[: most - len(chosen)]
+        plain, copies = (
+            pipeline.as_float(pipeline.make_ordered_dataset(images, batch_size, positions))
+            for positions in (chosen, again)
+        )
+        return plain.concatenate(copies.enumerate().map(self.light.vary_pixels))
+
     def adapt_memory(self, train_normals: Any) -> None:
-        """Fills `memory`, if there is one, with normal images or their features."""
+        """Fills `memory` with normal images or their features."""
         raise NotImplementedError(f"{type(self).__name__} must define adapt_memory.")
 
     def _set_aside(self, train_normals):
@@ -233,19 +260,13 @@ class AnomalyDetector(GraphModel):
 
     def _adapt_pretext(self, train_normals, verbose):
         """Gives the pretext the codes of at most `memory_size` normal images."""
-        if hasattr(train_normals, "__array__"):
-            train_normals = np.asarray(train_normals)
-            order = np.random.default_rng(0).permutation(len(train_normals))
-            chosen = np.sort(order[: self.memory_size])
-            if len(chosen) < 2:
-                raise InputError(
-                    "Expected at least 2 normal images to learn from, besides the held-out ones. "
-                    f"Received: {len(chosen)}"
-                )
-            train_normals = pipeline.make_ordered_dataset(
-                train_normals, self.scale_batch_size(32), chosen
+        if hasattr(train_normals, "__array__") and len(train_normals) < 2:
+            raise InputError(
+                "Expected at least 2 normal images to learn from, besides the held-out ones. "
+                f"Received: {len(train_normals)}"
             )
-        codes = self._predict_inner("codes", self.graph.codes, train_normals, 32, verbose)
+        chosen = self._choose(train_normals)
+        codes = self._predict_inner("codes", self.graph.codes, chosen, 32, verbose)
         # Codes that are not finite mean that training has diverged; `calibrate` warns about it.
         if self.pretext and all(np.isfinite(part).all() for part in codes.values()):
             self.pretext.adapt(codes)

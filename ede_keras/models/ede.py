@@ -93,6 +93,8 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         self.space = make_space(self.image_shape, self.arguments, self.backbone)
         self.preprocessor = self.space.preprocessor
         self.memory, self.map_layer = self.space.memory, self.space.map_layer
+        self.light = self.space.lighting
+        self.memory_weights, self.lone_term = self.space.memory_weights, self.space.lone_term
         given = encoder1, encoder2, decoder1, decoder2
         own: dict[str, Any] = dict(zip(NETWORKS, given, strict=True))
         self._own_networks = [network for network, given in own.items() if given is not None]
@@ -118,7 +120,8 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         if self.pretext and self.pretext.term_weights:
             pretext_terms, codes = self.pretext_terms(x)
             terms = {**terms, **pretext_terms}
-        drawn = self.space.draw(x, reconstruction, maps)
+        drawn, drawn_terms = self.space.draw(x, reconstruction, maps)
+        terms = {**terms, **drawn_terms}
         graph = DetectorGraph(
             images=images, terms=terms, latents=z, codes=codes, features=features, **drawn
         )
@@ -171,12 +174,11 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     @property
     def score_weights(self) -> Mapping[str, float]:
         """The weight of each term of the score, by name."""
-        weights = {**self.space.share(self.equation8_weights), **self.space.memory_weights}
-        if not self.pretext or not self.pretext.term_weights:
-            return weights
-        factor = self.pretext.equation8_weight
-        beside = {name: factor * weight for name, weight in weights.items()}
-        return {**beside, **self.pretext.term_weights}
+        pretext_weights = self.pretext.term_weights if self.pretext else {}
+        factor = self.pretext.equation8_weight if self.pretext and pretext_weights else 1.0
+        own = self.space.share(self.equation8_weights)
+        own = {name: factor * weight for name, weight in own.items()}
+        return {**own, **self.memory_weights, **pretext_weights}
 
     def ede_networks(self, i: int) -> list[keras.Layer]:
         """The networks of EDE i + 1, its decoder last. A pretext's own layers belong to EDE1."""
@@ -184,7 +186,9 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         return [*self.encoders, *head, self.decoders[i]]
 
     def augment(self, x: Any) -> Any:
-        """A training batch in [-1, 1]; with `mirror`, every other image is flipped."""
+        """A training batch in [-1, 1] in other light; with `mirror`, every other image flipped."""
+        if self.light:
+            x = self.light(x, step=self.optimizer.iterations)
         if not self.mirror:
             return x
         # Batches are shuffled, so which images are the odd ones is random enough.
@@ -241,12 +245,18 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
 
     def phase1(self, x: Any, training: bool) -> tuple[list, list]:
         """Equations (1) and (2) on a batch in [-1, 1], one per EDE; and (z, z2) for phase 2."""
-        z, pretext_loss = self.encode_views(x, training)
+        z, pretext_loss = self.encode_views(self._damage(x) if training else x, training)
         x = self.space.networks_part(x)
         regenerated = [self.regenerate(z, decoder, training) for decoder in self.decoders]
         rec = [self.reconstruction_loss(x, x_i, z, z_i) for x_i, z_i in regenerated]
         rec[0] = rec[0] + pretext_loss + self.extra_loss(x, z, regenerated[0][0])
         return rec, [z, regenerated[-1][1]]
+
+    def _damage(self, x):
+        """A training batch as E1 sees it: as it is, or damaged for form "restoration"."""
+        if not self.has_phase2 or self.phase2_form != "restoration":
+            return x
+        return self.space.damage(x, 1 - self.phase_weight, self.optimizer.iterations)
 
     def phase2(self, x: Any, latents: list, training: bool) -> Any:
         """Equation (3) on a batch in [-1, 1]; the latents are (z, z2)."""
@@ -289,7 +299,8 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     @classmethod
     def from_config(cls, config: dict) -> Self:
         """The model of a config, with new weights."""
-        config = dict(config)
+        # Files of version 0.1 have neither.
+        config = {"components": 0, "lighting": 0.0, **config}
         for key in ("pretext", "backbone", *NETWORKS):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(config[key])

@@ -1,10 +1,12 @@
 """The part of an EDE that sees images through a backbone: once, before training and scoring."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ede_keras.errors import InputError
 from ede_keras.models.feature_store import FeatureStore
@@ -14,6 +16,9 @@ from ede_keras.utils.validation import check_images
 
 # Of a data set without end, so many batches set the scale of the features.
 _BATCHES_FOR_SCALE = 64
+_IMAGES_FOR_LIGHT = 1000
+# An `ImageMemory` learns from images of so many pixels in all: 256 MiB.
+_PIXELS_FOR_MEMORY = 2**26
 
 
 class FeatureInput(keras.Model):
@@ -24,7 +29,9 @@ class FeatureInput(keras.Model):
     """
 
     image_shape: list[int]
+    memory_size: int
     space: PixelSpace | FeatureSpace
+    _choose: Any  # of `AnomalyDetector`, which the other half inherits
     _store: FeatureStore | None = None
     _extractor: Any = None
 
@@ -93,24 +100,33 @@ class FeatureInput(keras.Model):
             bar.add(1)
 
     def prepare_training(self, images: Any, verbose: int | str = 0) -> Any:
-        """The features to train on; the first call sets the scale of the features."""
+        """The images or features to train on; the first call sets what depends on all of them."""
         images = self.extract_features(images, verbose == 1)
-        if isinstance(self.space, PixelSpace) or images is None:
+        if images is None:
+            return None
+        if isinstance(self.space, PixelSpace):
+            light = self.space.lighting
+            if light and not float(light.adapted.numpy()):
+                light.adapt(_first_images(images))
             return images
         if not float(self.space.scaling.adapted.numpy()):
             self.space.scaling.adapt(self._rows(images))
         return images
 
     def adapt_memory(self, train_normals: Any) -> None:
-        """Keeps vectors and places of normal images, given as images or as features."""
-        rows = self._rows(train_normals)
-        if len(rows) < 2:
-            raise InputError(
-                "Expected at least 2 normal images to learn from, besides the held-out ones. "
-                f"Received: {len(rows)}"
-            )
-        assert isinstance(self.space, FeatureSpace)
-        self.space.memory.adapt(rows, self.space.scaling)
+        """Lets the memory learn from normal images, given as images or as a backbone's features."""
+        if isinstance(self.space, FeatureSpace):
+            rows = _at_least_two(self._rows(train_normals))
+            self.space.memory.adapt(rows, self.space.scaling)
+            return
+        most = min(self.memory_size, max(_PIXELS_FOR_MEMORY // math.prod(self.space.shape), 2))
+        seen: list[np.ndarray] = []
+        for batch in self._choose(train_normals, most):
+            seen.append(np.asarray(self.prepare(pipeline.take_images(batch))))
+            if sum(map(len, seen)) >= most:
+                break
+        assert self.space.memory is not None
+        self.space.memory.adapt(_at_least_two(np.concatenate(seen)[:most]))
 
     def _rows(self, images):
         """Features as an array: given ones, or those of a data set's first batches."""
@@ -123,3 +139,20 @@ class FeatureInput(keras.Model):
             if i + 1 == _BATCHES_FOR_SCALE:
                 break
         return np.concatenate(rows)
+
+
+def _first_images(images: Any) -> np.ndarray:
+    """The images of an array, or of a data set's first batches."""
+    if not isinstance(images, tf.data.Dataset):
+        return np.asarray(images)[:_IMAGES_FOR_LIGHT]
+    return np.concatenate([np.asarray(pipeline.take_images(b)) for b in images.take(16)])
+
+
+def _at_least_two(images: np.ndarray) -> np.ndarray:
+    """The same normal images, or an `InputError` if there are too few."""
+    if len(images) < 2:
+        raise InputError(
+            "Expected at least 2 normal images to learn from, besides the held-out ones. "
+            f"Received: {len(images)}"
+        )
+    return images

@@ -6,6 +6,7 @@ from typing import Any
 
 from ede_keras.backbones.sources import LITE0
 from ede_keras.errors import InputError
+from ede_keras.layers.lighting import COPIES
 from ede_keras.models.arguments import EDEArguments, TrainingArguments
 
 # Each holds what differs from the arguments' own defaults, which are recipe "default"'s.
@@ -18,11 +19,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "base_width": 32,
         "norm": "l1",
         "schedule": "inverse_epoch",
+        "phase2_form": "printed",
         "phase2_updates": "all",
         "fixed_latent_target": False,
         "score": "latent",
         "omega1": 0.5,
         "pretext": "none",
+        "components": 0,
+        "lighting": 0.0,
         "mirror": False,
         "learning_rate": 2e-4,
         "cosine_decay": False,
@@ -35,6 +39,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "default_no_pretext": {
         "latent_dim": 32,
         "pretext": "none",
+        "components": 0,
+        "lighting": 0.0,
         "cosine_decay": False,
         "batch_size": 64,
         "epochs": 15,
@@ -44,7 +50,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     "features": {
         "backbone": LITE0,
         "omega1": 0.95,
-        "phase2_margin": 3.0,
         "cosine_decay": True,
         "batch_size": 16,
         "epochs": 3,
@@ -114,7 +119,8 @@ def get_recipe(
                 f"default_no_pretext. Received: {n_train}"
             )
         # Unused places in the memory would make a small set's model large and slow.
-        size = min(arguments.memory_size, n_train)
+        copies = 1 if arguments.backbone or not arguments.lighting else COPIES
+        size = min(arguments.memory_size, copies * n_train)
         arguments = dataclasses.replace(arguments, memory_size=size)
     return arguments, TrainingArguments.resolve(image_shape, **training_values)
 

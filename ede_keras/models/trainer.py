@@ -29,7 +29,7 @@ class TwoPhaseTrainer(keras.Model):
     `phase2`; it may override `augment`.
     """
 
-    has_phase2 = True  # an adversarial phase 2, Equations (3) to (7)
+    has_phase2 = True
     fix: Any  # of `GuardedModel`, which the other half inherits: Keras allows one path to it
     release: Any
     check_input: Any  # of `FeatureInput`, likewise
@@ -39,7 +39,8 @@ class TwoPhaseTrainer(keras.Model):
     phase2_updates: str
     schedule: str
     phase_floor: float
-    phase2_margin: float | None
+    phase2_form: str
+    phase2_margin: float
     epoch: keras.Variable
 
     @property
@@ -173,8 +174,13 @@ class TwoPhaseTrainer(keras.Model):
         self.epoch.assign(n)
 
     @property
+    def has_adversary(self) -> bool:
+        """Whether the EDEs contend in phase 2, Equations (3) to (7)."""
+        return self.has_phase2 and self.phase2_form != "restoration"
+
+    @property
     def phase_weight(self) -> Any:
-        """The weight w of Equations (6) and (7) in this epoch, a scalar; 1 without a phase 2."""
+        """The weight w of phase 1 in this epoch, a scalar; 1 without a phase 2."""
         if not self.has_phase2:
             return 1.0
         if self.schedule == "inverse_epoch":

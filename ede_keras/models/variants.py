@@ -9,7 +9,7 @@ from keras import ops
 from ede_keras.models import losses
 from ede_keras.models.ede import EDE
 
-_OF_PHASE2 = ("schedule", "phase_floor", "phase2_margin", "phase2_updates")
+_OF_PHASE2 = ("schedule", "phase_floor", "phase2_form", "phase2_margin", "phase2_updates")
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")

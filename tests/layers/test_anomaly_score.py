@@ -36,6 +36,24 @@ def test_the_scale_goes_by_name_and_reliability():
     np.testing.assert_allclose(score, [2 * 0.5 * (50 - 20) / 10 + (4 - 2) / 1])
 
 
+def test_a_lone_term_is_the_score_if_it_is_larger():
+    layer = anomaly_score.AnomalyScore({"a": 2.0, "b": 1.0, "peak": 1.0}, "peak")
+    random = np.random.default_rng(0)
+    held_out = {name: random.normal(5, 3, 200) for name in ("a", "b", "peak")}
+    layer.adapt(held_out, {})
+    others = sum(
+        weight * (held_out[name] - held_out[name].mean()) / held_out[name].std()
+        for name, weight in {"a": 2.0, "b": 1.0}.items()
+    )
+    new = {"a": [5.0, 20.0, 5.0], "b": [5.0, 5.0, 5.0], "peak": [5.0, 5.0, 30.0]}
+    found = layer.weigh({name: np.array(values, "float32") for name, values in new.items()})
+    sums = np.asarray(found["a"]) + np.asarray(found["b"])
+    deviations = (np.array(new["peak"]) - held_out["peak"].mean()) / held_out["peak"].std()
+    alone = others.std() * (deviations - 1)
+    np.testing.assert_allclose(sums + np.asarray(found["peak"]), np.maximum(sums, alone), rtol=1e-4)
+    assert (np.asarray(found["peak"]) > 0).tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
 def test_terms_that_do_not_match_the_weights(names):
     layer = anomaly_score.AnomalyScore({"a": 1.0, "b": 1.0})

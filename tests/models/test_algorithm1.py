@@ -163,7 +163,7 @@ def test_the_fast_gradients_are_those_of_algorithm_1_as_printed(
 @pytest.mark.parametrize("margin", [1.0, 1e6])
 def test_ede1_raises_equation_3_up_to_the_margin(build, images, margin):
     """Beyond it, EDE1's gradients are those of phase 1 alone; EDE2's are as ever."""
-    model = build(phase2_margin=margin)
+    model = build(phase2_form="bounded", phase2_margin=margin)
     bias = model.decoder1.trainable_variables[-1]
     bias.assign(np.full(bias.shape, 2.0))  # D1 is far from the images, D2 is not
     free = build()

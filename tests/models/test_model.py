@@ -183,7 +183,7 @@ def test_paper_recipe_is_the_literal_algorithm():
     model_arguments, training = recipes.get_recipe("paper", (28, 28, 1))
     found = model_arguments.to_dict()
     # Those that have no effect without a pretext, or with the schedule as printed.
-    for name in ("pretext_weight", "pretext_views", "memory_size", "phase_floor"):
+    for name in ("pretext_weight", "pretext_views", "memory_size", "phase_floor", "phase2_margin"):
         del found[name]
     assert found == {
         "backbone": None,
@@ -199,8 +199,10 @@ def test_paper_recipe_is_the_literal_algorithm():
         "omega1": 0.5,
         "update": "joint",
         "schedule": "inverse_epoch",
-        "phase2_margin": None,
+        "phase2_form": "printed",
         "phase2_updates": "all",
+        "components": 0,
+        "lighting": 0.0,
         "fixed_latent_target": False,
         "score": "latent",
     }

@@ -1,0 +1,105 @@
+"""The principal components of normal images, and the normal image that is nearest among these."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from sklearn.decomposition import PCA
+
+# Added to an image's mean brightness, so that a black image is not divided by 0.
+DARKEST = 0.02
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class ImageMemory(keras.layers.Layer):
+    """How far an image is from the nearest normal one, and what principal components leave of it.
+
+    An image x in [-1, 1] is first made u = (x + 1) / √(its mean + 0.02), halfway between its own
+    brightness and equal brightness for all. The distance is Euclidean between coordinates of u
+    along the components. The components and the coordinates of normal images are weights, so they
+    are saved and exported with the model. Before `adapt` everything is 0.
+
+    Args:
+        image_shape: `(size, size, channels)` of x.
+        components: Number of principal components, k. Of m images at most m / 2 are used.
+        memory_size: Number of normal images that are kept.
+
+    Call arguments:
+        x: float32 `(n, size, size, channels)` in [-1, 1].
+
+    Returns:
+        `(distance, residual)`: float32 `(n,)`, and `(n, size, size)`, the mean absolute difference
+        of u and its projection on the components over the channels.
+    """
+
+    def __init__(
+        self, image_shape: Sequence[int], components: int, memory_size: int, **kwargs: Any
+    ):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.image_shape = tuple(image_shape)
+        self.components, self.memory_size = components, memory_size
+        length = math.prod(self.image_shape)
+
+        def add(name, *shape):
+            return self.add_weight(shape, initializer="zeros", trainable=False, name=name)
+
+        self.mean = add("mean", length)
+        self.directions = add("directions", length, components)
+        self.memory = add("memory", memory_size, components)
+        self.adapted = add("adapted")
+        self.built = True
+
+    def adapt(self, x: np.ndarray) -> None:
+        """Learns the components of normal images, and keeps the images' coordinates.
+
+        Args:
+            x: float32 `(m, size, size, channels)` in [-1, 1], m at least 2.
+        """
+        u = np.asarray(self._normalize(x))
+        k = min(self.components, len(u) // 2, u.shape[1])
+        found = PCA(k, svd_solver="randomized", random_state=0).fit(u)
+        directions = np.zeros(self.directions.shape, "float32")
+        directions[:, :k] = found.components_.T
+        self.mean.assign(found.mean_)
+        self.directions.assign(directions)
+        # Repeated images fill a memory that is larger than needed; they change no distance.
+        coordinates = (u - found.mean_) @ directions
+        self.memory.assign(coordinates[np.resize(np.arange(len(u)), self.memory_size)])
+        self.adapted.assign(1.0)
+
+    def _normalize(self, x):
+        """The rows u of images x."""
+        flat = ops.reshape(x, (-1, math.prod(self.image_shape))) + 1
+        return flat / ops.sqrt(ops.mean(flat, axis=1, keepdims=True) + DARKEST)
+
+    def call(self, x: Any) -> tuple[Any, Any]:
+        """The distance and the residual of each image."""
+        centred = self._normalize(x) - self.mean
+        coordinates = ops.matmul(centred, self.directions)
+        products = ops.matmul(coordinates, ops.transpose(self.memory))
+        lengths = ops.sum(ops.square(self.memory), axis=-1)
+        # Products find the nearest image fast, but give small distances with rounding errors.
+        # TensorFlow's argmin: Keras' uses operations that edge runtimes lack.
+        closest = tf.argmin(lengths - 2 * products, axis=-1, output_type="int32")
+        nearest = tf.gather(self.memory, closest)
+        distance = ops.sqrt(ops.sum(ops.square(coordinates - nearest), axis=-1))
+        left = ops.abs(centred - ops.matmul(coordinates, ops.transpose(self.directions)))
+        residual = ops.mean(ops.reshape(left, (-1, *self.image_shape)), axis=-1)
+        return distance, self.adapted * residual
+
+    def compute_output_shape(self, x_shape):
+        """`(n,)` and `(n, size, size)`."""
+        return (x_shape[0],), (x_shape[0], *self.image_shape[:2])
+
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "image_shape": list(self.image_shape),
+            "components": self.components,
+            "memory_size": self.memory_size,
+        }
