@@ -38,6 +38,9 @@ TABLES = {
     },
 }
 CLASSES = tuple(range(10))
+# Results of a recipe as it was before it changed are kept under its name with this prefix, until
+# they are measured again.
+EARLIER = "earlier "
 # The columns of the table of means, `{heading: (recipe, variant)}`; the best simple method follows.
 MEANS = {
     "default": ("default", "full"),
@@ -124,7 +127,7 @@ def in_table(line, table):
     table = TABLES[table]
     return (
         (line["dataset"], line["protocol"]) in table["sets"]
-        and line["seed"] in table["seeds"].get(line["recipe"], ())
+        and line["seed"] in table["seeds"].get(line["recipe"].removeprefix(EARLIER), ())
         and line["variant"] in table["variants"]
     )
 
@@ -172,7 +175,9 @@ def render_table(lines, table):
     ]
     own = [line for line in lines if in_table(line, table)]
     groups = group_runs([*own, *_by_equation8(own)])
-    order = {name: i for i, name in enumerate((*COMPARED, "default_no_pretext", *VARIANTS))}
+    names = (*COMPARED, "default_no_pretext")
+    names = [name for recipe in names for name in (recipe, EARLIER + recipe)]
+    order = {name: i for i, name in enumerate((*names, *VARIANTS))}
     # The row of Equation (8) alone follows its recipe's.
     for group in sorted(
         groups, key=lambda g: (g[:2], order[g[2].split(",")[0]], g[2], order[g[3]])
@@ -264,7 +269,8 @@ def render_means(lines):
     """Renders the table of means in Markdown: a row per data set and protocol, a column per method.
 
     Each cell is the mean over all classes, with the deviation over seeds if there are several.
-    Blank if a class is missing. The last column picks the simple method with the highest mean.
+    Blank if a class is missing; results of an earlier form of the recipe are marked. The last
+    column picks the simple method with the highest mean.
     """
     heads = ["data, protocol", *MEANS, "best simple method"]
     rows = [f"| {' | '.join(heads)} |", f"| --- |{' --- |' * (len(heads) - 1)}"]
@@ -275,7 +281,13 @@ def render_means(lines):
             for group, classes in groups.items()
             if group[:2] == data and len(classes) == len(CLASSES)
         }
-        cells = [_spell(*found.get(group, (None, None))) for group in MEANS.values()]
+        cells = []
+        for recipe, variant in MEANS.values():
+            earlier = found.get((EARLIER + recipe, variant))
+            now = found.get((recipe, variant))
+            cells.append(_spell(*(now or earlier or (None, None))))
+            if earlier and not now:
+                cells[-1] += " (earlier)"
         simple = {name: found[name, "full"] for name in METHODS if (name, "full") in found}
         best = max(simple, key=lambda name: simple[name][0], default=None)
         cells.append(f"{_spell(*simple[best])}, {best.replace('_', ' ')}" if best else "")

@@ -48,8 +48,7 @@ def make_split(
 ) -> Split:
     """Splits a dataset for one-class learning.
 
-    One tenth of the normal training images, but at least 32 and at most half of them, is held out
-    as `x_val`.
+    Some of the normal training images are held out as `x_val`; see `count_held_out`.
 
     Args:
         dataset: The labelled images.
@@ -219,9 +218,18 @@ def _hold_out(
             f"The normal class {dataset.class_names[label]!r} of {dataset.name} must have at least "
             f"2 images to train on, because one of them is held out. Received: {n}"
         )
-    n_val = min(max(n // 10, 32), n // 2)
-    val, rest = np.split(_rng(seed, _VALIDATION).permutation(train), [n_val])
+    val, rest = np.split(_rng(seed, _VALIDATION).permutation(train), [count_held_out(n)])
     return np.sort(rest), np.sort(val)
+
+
+def count_held_out(n: int) -> int:
+    """How many of n normal images are held out of training, for the scale and the threshold.
+
+    A tenth, but at least 32; of fewer than 160 images a fifth, but at least 4; and never more than
+    half of them. More images to train on separate better, and fewer than 4 say nothing about the
+    share of false alarms: `benchmarks.held_out` measures both.
+    """
+    return min(max(n // 10, 32), max(n // 5, min(4, n // 2)))
 
 
 def _pooled_labels(dataset: Dataset) -> np.ndarray:

@@ -103,6 +103,8 @@ def _with_backbone(image_shape, given):
         "pretext": "rotations_and_shifts" if is_small_grey else "none",
         "pretext_views": 16,
         "mirror": False,
+        "components": 0,
+        "lighting": 0.0,
         "base_width": 32,
     }
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}

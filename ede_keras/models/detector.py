@@ -255,7 +255,7 @@ class AnomalyDetector(GraphModel):
         train_normals = np.asarray(train_normals)
         order = np.random.default_rng(0).permutation(len(train_normals))
         aside = np.zeros(len(train_normals), bool)
-        aside[order[: max(len(order) // 5, 1)]] = True
+        aside[order[: max(len(order) // 5, min(4, len(order) // 2), 1)]] = True
         return train_normals[~aside], train_normals[aside]
 
     def _adapt_pretext(self, train_normals, verbose):

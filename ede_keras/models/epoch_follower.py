@@ -8,6 +8,10 @@ import numpy as np
 
 from ede_keras.models.diagnosis import find_remedies
 
+# How many times as high as Equations (1) and (2) healthy training does not drive Equation (3).
+RUNAWAY = 10
+_REMEDIES = ("Use phase2_form='bounded'", "a higher phase_floor")
+
 
 def with_epoch_follower(callbacks: Any, model: keras.Model) -> Any:
     """The callbacks with `_EpochFollower` first, so that the others see the new epoch's state."""
@@ -22,7 +26,9 @@ def with_epoch_follower(callbacks: Any, model: keras.Model) -> Any:
 
 
 class _EpochFollower(keras.callbacks.Callback):
-    """Sets n = Keras' epoch + 1, and warns if a loss is not finite."""
+    """Sets n = Keras' epoch + 1; warns if a loss is not finite, and if EDE1 runs away."""
+
+    _ran_away = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.set_epoch(epoch + 1)
@@ -35,5 +41,23 @@ class _EpochFollower(keras.callbacks.Callback):
                 f"Training has diverged: after epoch {epoch + 1} these values are not finite: "
                 f"{', '.join(broken)}. The weights cannot be used. Train again "
                 f"{', or '.join(remedies)}.",
+                stacklevel=2,
+            )
+        elif logs and self.model.has_adversary and not self._ran_away:
+            self._warn_if_running_away(epoch, logs)
+
+    def _warn_if_running_away(self, epoch, logs):
+        w = float(self.model.phase_weight)
+        if w >= 1 or not {"loss", "ede1_loss", "ede2_loss"} <= set(logs):
+            return
+        # Equation (7) minus (6), where Equations (1) and (2) nearly cancel.
+        adversarial = (logs["ede2_loss"] - logs["ede1_loss"]) / (2 * (1 - w))
+        times = adversarial / max(logs["loss"] / 2, 1e-12)
+        if times > RUNAWAY:
+            self._ran_away = True
+            warnings.warn(
+                f"EDE1 runs away in phase 2: after epoch {epoch + 1} Equation (3) is {times:.0f} "
+                "times as high as Equations (1) and (2), so x2' shows no image and its terms of "
+                f"the score tell little. {' or '.join(_REMEDIES)}.",
                 stacklevel=2,
             )

@@ -21,7 +21,9 @@ FLOORS = {
 @pytest.mark.parametrize(("dataset", "protocol"), FLOORS)
 def test_committed_results(dataset, protocol):
     groups = tables.group_runs(tables.read_results())
-    classes = groups[dataset, protocol, "default", "full"]
+    recipes = ("default", f"{tables.EARLIER}default")
+    found = [groups.get((dataset, protocol, recipe, "full"), {}) for recipe in recipes]
+    classes = max(found, key=len)
     assert len(classes) == 10
     mean, _ = tables.mean_over_classes(classes)
     assert mean >= FLOORS[dataset, protocol]
