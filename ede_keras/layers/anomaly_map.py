@@ -72,8 +72,9 @@ class ResidualMap(keras.layers.Layer):
     """The sum of residuals of an image, each in deviations of normal images.
 
     Each pixel has its own mean m and deviation s among normal images, so edges that are always
-    reconstructed poorly do not count as anomalous. The value is Σ (residual − m) / s. Before
-    `adapt` m is 0 and s is 1: the residuals themselves.
+    reconstructed poorly do not count as anomalous; s² has the variance of all pixels added, so
+    where normal images are all alike a trace is no anomaly. The value is Σ (residual − m) / s.
+    Before `adapt` m is 0 and s is 1: the residuals themselves.
 
     Args:
         names: Names of the residuals.
@@ -117,6 +118,7 @@ class ResidualMap(keras.layers.Layer):
             center = (values.sum(0) + PRIOR * values.mean()) / n
             variance = (np.square(values - center).sum(0) + PRIOR * values.var()) / n
             centers.append(center)
+            variance = variance + values.var()
             scales.append(np.where(variance > 0, np.sqrt(variance), 1.0))
         self.center.assign(np.stack(centers))
         self.scale.assign(np.stack(scales))

@@ -10,6 +10,8 @@ import tensorflow as tf
 from keras import ops
 from sklearn.decomposition import PCA
 
+# The components leave at least 1% of the variance: what they cannot leave shows no defect.
+EXPLAINED = 0.99
 # Added to an image's mean brightness, so that a black image is not divided by 0.
 DARKEST = 0.02
 
@@ -25,7 +27,8 @@ class ImageMemory(keras.layers.Layer):
 
     Args:
         image_shape: `(size, size, channels)` of x.
-        components: Number of principal components, k. Of m images at most m / 2 are used.
+        components: Most principal components. Of m images at most m / 2 are used, and no more than
+            explain `EXPLAINED` of the variance.
         memory_size: Number of normal images that are kept.
 
     Call arguments:
@@ -62,8 +65,9 @@ class ImageMemory(keras.layers.Layer):
         u = np.asarray(self._normalize(x))
         k = min(self.components, len(u) // 2, u.shape[1])
         found = PCA(k, svd_solver="randomized", random_state=0).fit(u)
+        k = min(k, 1 + np.count_nonzero(found.explained_variance_ratio_.cumsum() < EXPLAINED))
         directions = np.zeros(self.directions.shape, "float32")
-        directions[:, :k] = found.components_.T
+        directions[:, :k] = found.components_[:k].T
         self.mean.assign(found.mean_)
         self.directions.assign(directions)
         # Repeated images fill a memory that is larger than needed; they change no distance.

@@ -18,7 +18,8 @@ def test_each_pixel_has_its_own_scale():
     layer = ResidualMap(["a", "b"], (8, 8))
     layer.adapt({"a": normal.astype("float32"), "b": 3 * normal[::-1].astype("float32")})
     center = (normal.sum(0) + 2 * normal.mean()) / 42
-    deviation = np.sqrt((np.square(normal - center).sum(0) + 2 * normal.var()) / 42)
+    variance = (np.square(normal - center).sum(0) + 2 * normal.var()) / 42
+    deviation = np.sqrt(variance + normal.var())
     some = normal[:5].astype("float32")
     found = np.asarray(layer({"a": some, "b": 3 * some}))
     np.testing.assert_allclose(found, 2 * (some - center) / deviation, rtol=1e-4, atol=1e-4)

@@ -49,7 +49,7 @@ def test_a_lone_term_is_the_score_if_it_is_larger():
     found = layer.weigh({name: np.array(values, "float32") for name, values in new.items()})
     sums = np.asarray(found["a"]) + np.asarray(found["b"])
     deviations = (np.array(new["peak"]) - held_out["peak"].mean()) / held_out["peak"].std()
-    alone = others.std() * (deviations - 1)
+    alone = others.std() * (deviations - anomaly_score.HANDICAP)
     np.testing.assert_allclose(sums + np.asarray(found["peak"]), np.maximum(sums, alone), rtol=1e-4)
     assert (np.asarray(found["peak"]) > 0).tolist() == [False, False, True]
 

@@ -19,6 +19,14 @@ def images():
     return np.tanh(x / 3).reshape(60, *SHAPE).astype("float32")
 
 
+def test_components_that_explain_nearly_all_are_left_out(images):
+    """The images vary in 5 directions and in noise of little variance."""
+    layer = fitted(images, components=30)
+    used = np.abs(layer.directions.numpy()).sum(axis=0) > 0
+    share = PCA(30).fit(rows(images)).explained_variance_ratio_.cumsum()
+    assert used.sum() == 1 + np.argmax(share >= 0.99) < 30
+
+
 def fitted(x, components=4, memory_size=100):
     layer = ImageMemory(SHAPE, components, memory_size)
     layer.adapt(x)
