@@ -23,6 +23,8 @@ def render_all(folder=tables.RESULTS):
         for line in tables.read_lines(path)
     ]
     shown = {f"table {table}": tables.render_table(lines, table) for table in tables.TABLES}
+    held_out = tables.read_lines(Path(folder, "held_out/held_out.jsonl"))
+    shown["held out"] = tables.render_held_out(held_out)
     shown["parts"] = tables.render_parts(tables.read_lines(Path(folder, "parts/parts.jsonl")))
     return {
         README: {"means": tables.render_means(lines)},

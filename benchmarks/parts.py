@@ -2,6 +2,7 @@
 
   python -m benchmarks.parts --data_dir=path/to/sets         # each folder in it, three seeds
   python -m benchmarks.parts --data_dir=path/to/sets --sets=screw --recipes=features
+  python -m benchmarks.parts --data_dir=path/to/sets --sets=glassfiber --tile=224
   python -m benchmarks.accuracy --report                     # write the table into its page
 
 Each run is one of train.py in a temporary folder. With recipe features the baselines see the same
@@ -37,6 +38,7 @@ def define_flags():
     flags.DEFINE_string("data_dir", None, "Folder that holds a folder for each set.")
     flags.DEFINE_list("sets", [], "Names of folders; all by default.")
     flags.DEFINE_list("recipes", list(RECIPES), "Recipes.")
+    flags.DEFINE_integer("tile", None, "Side of tiles, as for train.py; whole images by default.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
     flags.DEFINE_string("results", str(tables.RESULTS / "parts/parts.jsonl"), "Results file.")
 
@@ -74,7 +76,7 @@ def measure(run):
     """Runs train.py; returns the run's line."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as output_dir:
-        flags = [f"--{name}={run[name]}" for name in ("seed", "recipe")]
+        flags = [f"--{name}={run[name]}" for name in ("seed", "recipe", "tile") if run[name] is not None]
         command = [f"--dataset={Path(FLAGS.data_dir, run['set'])}", f"--output_dir={output_dir}"]
         subprocess.run([sys.executable, "train.py", *flags, *command], cwd=tables.ROOT, check=True)
         seconds = time.perf_counter() - began
@@ -84,7 +86,7 @@ def measure(run):
         line |= {name: metrics[name] for name in tables.PART_METRICS if name in metrics}
         line["seconds"] = round(seconds, 1)
         line["ms_an_image"] = round(1000 / metrics["images_per_second"], 1)
-        if run["recipe"] == "features":
+        if run["recipe"] == "features" and run["tile"] is None:
             line |= score_baselines(model, load_split(config, None, model.image_shape), run["seed"])
     return {**line, **machine.versions()}
 
@@ -97,7 +99,7 @@ def main(argv):
     for seed in map(int, FLAGS.seeds):
         for name in sets:
             for recipe in FLAGS.recipes:
-                run = {"set": name, "recipe": recipe, "seed": seed}
+                run = {"set": name, "recipe": recipe, "tile": FLAGS.tile, "seed": seed}
                 if not tables.find_line(FLAGS.results, run):
                     line = measure(run)
                     tables.append_line(FLAGS.results, line)

@@ -55,6 +55,8 @@ EQUATION8_ROW = "features, Equation (8) alone"
 # The columns of the table of real parts: what a run measures, and baselines on the same features.
 PART_METRICS = ("auroc", "equation8_auroc", "pixel_auroc", "pixel_aupro")
 BASELINES = ("pca", "nearest_neighbour")
+# Rules of `benchmarks.held_out`.
+HELD_OUT_RULES = ("half", "fifth", "folds")
 # The study changes one argument of the default recipe at a time, by flags of train.py. It runs on
 # these classes of the training parts, with seeds that no table uses.
 CHANGES = {
@@ -215,14 +217,15 @@ def _spell(mean, deviation):
 
 
 def render_parts(lines):
-    """Renders the table of real parts in Markdown: a row per set and recipe, means over seeds."""
+    """Renders the table of real parts in Markdown: a row per set, recipe and tile; means of seeds."""
     columns = [*PART_METRICS]
     columns += [f"{name}_of_{part}" for name in BASELINES for part in ("vectors", "places")]
     heads = ["set", "recipe", "seeds", *columns, "seconds in all", "ms an image"]
     rows = [[head.replace("_", " ") for head in heads], ["---"] * len(heads)]
-    for key in dict.fromkeys((line["set"], line["recipe"]) for line in lines):
-        same = [line for line in lines if (line["set"], line["recipe"]) == key]
-        cells = [*key, str(len(same))]
+    for key in dict.fromkeys((line["set"], line["recipe"], line["tile"]) for line in lines):
+        same = [line for line in lines if (line["set"], line["recipe"], line["tile"]) == key]
+        tiles = f", tiles of {key[2]}" if key[2] else ""
+        cells = [key[0], f"{key[1]}{tiles}", str(len(same))]
         for name in columns:
             values = [line[name] for line in same if line.get(name) is not None]
             mean = np.mean(values) if values else None
@@ -231,6 +234,22 @@ def render_parts(lines):
             cells.append(f"{np.mean([line[name] for line in same]):.0f}")
         rows.append(cells)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def render_held_out(lines):
+    """Renders, in Markdown, how rules of holding out do: a row per number of images and rule."""
+    rows = [
+        "| set | normal images | rule | seeds | AUROC | false alarms | missed |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    keys = {(line["set"], line["n"], line["rule"]) for line in lines}
+    for key in sorted(keys, key=lambda key: (*key[:2], HELD_OUT_RULES.index(key[2]))):
+        same = [line for line in lines if (line["set"], line["n"], line["rule"]) == key]
+        cells = [str(part) for part in (*key, len(same))]
+        for name in ("auroc", "false_alarms", "missed"):
+            cells.append(_spell(np.mean([line[name] for line in same]), None))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def render_audit(lines):

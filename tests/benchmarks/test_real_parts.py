@@ -13,11 +13,11 @@ from ede_keras.backbones.backbone import Backbone, choose_maps
 
 def test_a_row_per_set_and_recipe():
     lines = [
-        {"set": "screw", "recipe": "features", "seed": seed, "auroc": 0.7 + seed / 10}
+        {"set": "screw", "recipe": "features", "tile": None, "seed": seed, "auroc": 0.7 + seed / 10}
         | {"seconds": 10 + seed, "ms_an_image": 4.0, "pca_of_places": 0.5}
         for seed in range(3)
     ]
-    lines.append({"set": "screw", "recipe": "default", "seed": 0, "auroc": 0.25})
+    lines.append({"set": "screw", "recipe": "default", "tile": 64, "seed": 0, "auroc": 0.25})
     lines[-1] |= {"seconds": 7.4, "ms_an_image": 1.2, "pixel_auroc": None}
     heads, _, *rows = (
         dict(zip(range(20), (cell.strip() for cell in row.split("|")[1:-1]), strict=False))
@@ -26,7 +26,7 @@ def test_a_row_per_set_and_recipe():
     columns = {name: i for i, name in heads.items()}
     features, default = rows
     assert [features[i] for i in range(4)] == ["screw", "features", "3", ".800 ± .082"]
-    assert [default[i] for i in range(4)] == ["screw", "default", "1", ".250"]
+    assert [default[i] for i in range(4)] == ["screw", "default, tiles of 64", "1", ".250"]
     assert features[columns["pca of places"]] == ".500 ± .000"
     assert default[columns["pixel auroc"]] == "" and default[columns["seconds in all"]] == "7"
 
