@@ -76,7 +76,9 @@ def measure(run):
     """Runs train.py; returns the run's line."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as output_dir:
-        flags = [f"--{name}={run[name]}" for name in ("seed", "recipe", "tile") if run[name] is not None]
+        flags = [
+            f"--{name}={run[name]}" for name in ("seed", "recipe", "tile") if run[name] is not None
+        ]
         command = [f"--dataset={Path(FLAGS.data_dir, run['set'])}", f"--output_dir={output_dir}"]
         subprocess.run([sys.executable, "train.py", *flags, *command], cwd=tables.ROOT, check=True)
         seconds = time.perf_counter() - began

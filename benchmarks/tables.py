@@ -84,8 +84,6 @@ TASKS = (("mnist", 8), ("fmnist", 6))
 TUNING_SEEDS = (100, 101, 102)
 KEY = ("dataset", "protocol", "normal", "seed", "recipe", "variant")
 GROUP = ("dataset", "protocol", "recipe", "variant")
-# Arguments that have no effect without a pretext.
-OF_THE_PRETEXT = ("pretext_weight", "pretext_views", "memory_size")
 
 
 def read_lines(path):
@@ -114,10 +112,12 @@ def read_results(folder=RESULTS):
 
 def is_current(line, epochs=None):
     """Whether the recipe of a detector's run is unchanged since then, apart from `epochs`."""
-    arguments = get_recipe(line["recipe"], line["image_shape"], line["n_train"], epochs=epochs)
-    expected = {name: value for part in arguments for name, value in part.to_dict().items()}
-    if expected["pretext"] == "none" and not expected["backbone"]:
-        expected = {name: expected[name] for name in expected if name not in OF_THE_PRETEXT}
+    model, training = get_recipe(
+        line["recipe"], line["image_shape"], line["n_train"], epochs=epochs
+    )
+    unused = model.find_unused()
+    expected = {name: value for name, value in model.to_dict().items() if name not in unused}
+    expected |= training.to_dict()
     # None leaves the choice to the model. An argument missing from an older line was off.
     return all(
         line.get(name, False) == value for name, value in expected.items() if value is not None
@@ -217,13 +217,13 @@ def _spell(mean, deviation):
 
 
 def render_parts(lines):
-    """Renders the table of real parts in Markdown: a row per set, recipe and tile; means of seeds."""
+    """Renders the table of real parts in Markdown: a row per set, recipe and tile."""
     columns = [*PART_METRICS]
     columns += [f"{name}_of_{part}" for name in BASELINES for part in ("vectors", "places")]
     heads = ["set", "recipe", "seeds", *columns, "seconds in all", "ms an image"]
     rows = [[head.replace("_", " ") for head in heads], ["---"] * len(heads)]
-    for key in dict.fromkeys((line["set"], line["recipe"], line["tile"]) for line in lines):
-        same = [line for line in lines if (line["set"], line["recipe"], line["tile"]) == key]
+    for key in dict.fromkeys((line["set"], line["recipe"], line.get("tile")) for line in lines):
+        same = [line for line in lines if (line["set"], line["recipe"], line.get("tile")) == key]
         tiles = f", tiles of {key[2]}" if key[2] else ""
         cells = [key[0], f"{key[1]}{tiles}", str(len(same))]
         for name in columns:

@@ -45,9 +45,7 @@ class AnomalyScore(keras.layers.Layer):
     Reference: Section 3.3.4, Equation (8) and Algorithm 2.
     """
 
-    def __init__(
-        self, weights: Mapping[str, float], lone_term: str | None = None, **kwargs: Any
-    ):
+    def __init__(self, weights: Mapping[str, float], lone_term: str | None = None, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.term_weights = dict(weights)
         self.lone_term = lone_term

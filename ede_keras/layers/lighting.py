@@ -20,8 +20,8 @@ class Lighting(keras.layers.Layer):
 
     Photographs of parts are often equally bright to a few percent, and a detector that has seen no
     others takes a dimmer lamp for a defect. `adapt` chooses r so that together with their own
-    variation the images vary as if r were log(1 + amount); it is 0 if they vary more. Before `adapt`
-    it is 0, too.
+    variation the images vary as if r were log(1 + amount); it is 0 if they vary more, and before
+    `adapt`.
 
     Args:
         amount: The share by which images may be lighter or darker, at least 0.

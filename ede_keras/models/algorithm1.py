@@ -38,7 +38,7 @@ def limit_adversarial(model: Any, i: int, reconstructions: list, adversarial: An
 
 
 def loss_weight(model: Any) -> Any:
-    """w of Equations (6) and (7); 1 if there is no Equation (3)."""
+    """W of Equations (6) and (7); 1 if there is no Equation (3)."""
     return model.phase_weight if model.has_adversary else 1.0
 
 

@@ -15,14 +15,16 @@ from ede_keras.errors import InputError
 from ede_keras.layers.geometric_pretext import TRANSFORMATIONS, check_transformations
 from ede_keras.layers.networks import check_sizes
 from ede_keras.layers.pretext import Pretext
+from ede_keras.models.image_sizes import (
+    LARGEST_SMALL,
+    is_small,
+    size_for_backbone,
+    size_for_networks,
+)
 from ede_keras.models.losses import NORMS
 from ede_keras.models.schedules import SCHEDULES
 from ede_keras.utils.arguments import Arguments, Range, argument
 
-# Images of up to 64 pixels are small to a backbone.
-LARGEST_SMALL = 64
-# At which it sees images whose shorter side is at least that; chosen on deeppcb.
-LARGE_SIZES = (320, 448)
 UPDATES = ("joint", "alternate")
 PHASE2_FORMS = ("printed", "bounded", "restoration")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
@@ -45,16 +47,6 @@ def _by_colour(grey, colour, with_backbone=None):
     return {"by_shape": lambda s: colour if _is_colour(s) else grey, "default_text": text}
 
 
-def check_shape(image_shape: Sequence[int]) -> list[int]:
-    """`(height, width, channels)` as a list of integers; an `InputError` if it is invalid."""
-    shape = [int(side) for side in image_shape]
-    if len(shape) != 3 or min(shape) < 1:
-        raise InputError(
-            f"`image_shape` must be (height, width, channels). Received: image_shape={tuple(shape)}"
-        )
-    return shape
-
-
 def constructor_signature(constructor: Callable) -> inspect.Signature:
     """The signature of `EDE.__init__` with the fields of `EDEArguments`, for `help` and editors."""
     signature = inspect.signature(constructor)
@@ -62,24 +54,6 @@ def constructor_signature(constructor: Callable) -> inspect.Signature:
     keyword = inspect.Parameter.KEYWORD_ONLY
     fields = [p.replace(kind=keyword) for p in inspect.signature(EDEArguments).parameters.values()]
     return signature.replace(parameters=[image_shape, *fields, *others])
-
-
-def is_small(image_shape: Sequence[int]) -> bool:
-    """Whether images are small to a backbone: it sees them enlarged, without detail."""
-    return max(image_shape[:2]) <= LARGEST_SMALL
-
-
-def size_for_networks(image_shape: Sequence[int]) -> int:
-    """The size at which networks that learn from pixels see images."""
-    return 16 if max(image_shape[:2]) <= 16 else 32
-
-
-def size_for_backbone(image_shape: Sequence[int]) -> int:
-    """The size at which a backbone sees images: small ones enlarged, large ones in more detail."""
-    if is_small(image_shape):
-        return 128
-    height, width = image_shape[:2]
-    return max(size for size in (224, *LARGE_SIZES) if size <= max(min(height, width), 224))
 
 
 def _with_backbone(image_shape, given):
@@ -200,7 +174,7 @@ class EDEArguments(Arguments):
     )
     phase2_form: str = argument(
         "bounded",
-        "What phase 2 is. printed: the contest of Equations (3) to (7), in which EDE1 can run away; "
+        "What phase 2 is. printed: the contest of Equations (3) to (7), where EDE1 can run away; "
         "bounded: the contest, with a limit for EDE1; restoration: both EDEs restore damaged "
         "images, the share 1 - w(n) of each batch.",
         choices=PHASE2_FORMS,

@@ -227,18 +227,18 @@ class AnomalyDetector(GraphModel):
         if not hasattr(images, "__array__"):
             return images
         images, most = np.asarray(images), most or self.memory_size
-        is_varied = self.light is not None and float(self.light.range.numpy()) > 0
+        light = self.light if self.light and float(self.light.range.numpy()) > 0 else None
         order = np.random.default_rng(0).permutation(len(images))
-        chosen = np.sort(order[: max(most // 2, 1) if is_varied else most])
+        chosen = np.sort(order[: max(most // 2, 1) if light else most])
         batch_size = self.scale_batch_size(32)
-        if not is_varied:
+        if light is None:
             return pipeline.make_ordered_dataset(images, batch_size, chosen)
         again = np.tile(chosen, COPIES - 1)[: most - len(chosen)]
         plain, copies = (
             pipeline.as_float(pipeline.make_ordered_dataset(images, batch_size, positions))
             for positions in (chosen, again)
         )
-        return plain.concatenate(copies.enumerate().map(self.light.vary_pixels))
+        return plain.concatenate(copies.enumerate().map(light.vary_pixels))
 
     def adapt_memory(self, train_normals: Any) -> None:
         """Fills `memory` with normal images or their features."""

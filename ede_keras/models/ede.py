@@ -9,10 +9,11 @@ from keras import ops
 from ede_keras.layers import networks
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import losses
-from ede_keras.models.arguments import EDEArguments, check_shape, constructor_signature
+from ede_keras.models.arguments import EDEArguments, constructor_signature
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.feature_input import FeatureInput
+from ede_keras.models.image_sizes import check_shape
 from ede_keras.models.parts import NETWORKS, Network, make_backbone, make_networks, make_pretext
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
 from ede_keras.models.spaces import make_space
@@ -115,13 +116,12 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         z = self.encoder1(self.space.networks_part(x), training=False)
         terms, reconstruction = self.score_terms(x, z)
         recalled, maps = self.space.recall(x)
-        terms = {**terms, **recalled}
+        drawn, peak = self.space.draw(x, reconstruction, maps)
+        terms |= {**recalled, **peak}
         codes: dict[str, Any] = {}
         if self.pretext and self.pretext.term_weights:
             pretext_terms, codes = self.pretext_terms(x)
-            terms = {**terms, **pretext_terms}
-        drawn, drawn_terms = self.space.draw(x, reconstruction, maps)
-        terms = {**terms, **drawn_terms}
+            terms |= pretext_terms
         graph = DetectorGraph(
             images=images, terms=terms, latents=z, codes=codes, features=features, **drawn
         )
@@ -186,14 +186,8 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         return [*self.encoders, *head, self.decoders[i]]
 
     def augment(self, x: Any) -> Any:
-        """A training batch in [-1, 1] in other light; with `mirror`, every other image flipped."""
-        if self.light:
-            x = self.light(x, step=self.optimizer.iterations)
-        if not self.mirror:
-            return x
-        # Batches are shuffled, so which images are the odd ones is random enough.
-        odd = ops.arange(ops.shape(x)[0]) % 2 == 1
-        return ops.where(odd[:, None, None, None], ops.flip(x, axis=2), x)
+        """A training batch in [-1, 1] as `lighting` and `mirror` vary it."""
+        return self.space.augment(x, self.optimizer.iterations)
 
     def encode_views(self, x: Any, training: bool) -> tuple[Any, Any]:
         """E1 on a batch in [-1, 1]: `(z, the pretext's weighted loss)`; z of views, if any."""
@@ -245,18 +239,15 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
 
     def phase1(self, x: Any, training: bool) -> tuple[list, list]:
         """Equations (1) and (2) on a batch in [-1, 1], one per EDE; and (z, z2) for phase 2."""
-        z, pretext_loss = self.encode_views(self._damage(x) if training else x, training)
+        is_damaged = training and self.has_phase2 and self.phase2_form == "restoration"
+        share = 1 - self.phase_weight
+        seen = self.space.damage(x, share, self.optimizer.iterations) if is_damaged else x
+        z, pretext_loss = self.encode_views(seen, training)
         x = self.space.networks_part(x)
         regenerated = [self.regenerate(z, decoder, training) for decoder in self.decoders]
         rec = [self.reconstruction_loss(x, x_i, z, z_i) for x_i, z_i in regenerated]
         rec[0] = rec[0] + pretext_loss + self.extra_loss(x, z, regenerated[0][0])
         return rec, [z, regenerated[-1][1]]
-
-    def _damage(self, x):
-        """A training batch as E1 sees it: as it is, or damaged for form "restoration"."""
-        if not self.has_phase2 or self.phase2_form != "restoration":
-            return x
-        return self.space.damage(x, 1 - self.phase_weight, self.optimizer.iterations)
 
     def phase2(self, x: Any, latents: list, training: bool) -> Any:
         """Equation (3) on a batch in [-1, 1]; the latents are (z, z2)."""
@@ -299,8 +290,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     @classmethod
     def from_config(cls, config: dict) -> Self:
         """The model of a config, with new weights."""
-        # Files of version 0.1 have neither.
-        config = {"components": 0, "lighting": 0.0, **config}
+        config = {"components": 0, "lighting": 0.0, **config}  # files of 0.1 have neither
         for key in ("pretext", "backbone", *NETWORKS):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(config[key])

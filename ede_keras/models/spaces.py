@@ -9,8 +9,8 @@ from keras import ops
 
 from ede_keras.backbones.backbone import Backbone
 from ede_keras.layers import networks
-from ede_keras.layers.damage import add_noise, damage
 from ede_keras.layers.anomaly_map import PlaceMap, ResidualMap
+from ede_keras.layers.damage import add_noise, damage
 from ede_keras.layers.feature_memory import FeatureMemory, highest_mean
 from ede_keras.layers.feature_networks import (
     build_feature_decoder,
@@ -21,11 +21,12 @@ from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShap
 from ede_keras.layers.image_memory import ImageMemory
 from ede_keras.layers.lighting import Lighting
 from ede_keras.models import losses
-from ede_keras.models.arguments import EDEArguments, is_small, size_for_networks
+from ede_keras.models.arguments import EDEArguments
+from ede_keras.models.image_sizes import is_small, size_for_networks
 
 # The map's peak can be the score by itself: a small defect is lost in what other terms average.
 LONE_TERM = "map_peak"
-# The weights of the terms that come with an `ImageMemory`, beside Equation (8). Chosen on classes of
+# The weights beside Equation (8) of the terms that come with an `ImageMemory`. Chosen on classes of
 # the MNIST, Fashion-MNIST and CIFAR-10 training parts, on elpv and on drawn parts.
 OF_IMAGES = {"nearest_image": 2.0, LONE_TERM: 1.0}
 # Share of z that a decoder of features does not get in a training step.
@@ -72,6 +73,7 @@ class PixelSpace:
         self.image_shape = image_shape
         self.preprocessor = networks.build_preprocessor(image_shape, size)
         self.shape: tuple[int, ...] = (size, size, image_shape[-1])
+        self.mirror = arguments.mirror
         if arguments.lighting:
             self.lighting = Lighting(arguments.lighting, name="lighting")
         residuals = ["residual"]
@@ -96,6 +98,16 @@ class PixelSpace:
     def prepare(self, images: Any) -> Any:
         """X of raw images `(n, *image_shape)`, 0 to 255."""
         return self.preprocessor(images)
+
+    def augment(self, x: Any, step: Any) -> Any:
+        """A training batch in other light; with `mirror`, every other image is flipped."""
+        if self.lighting:
+            x = self.lighting(x, step=step)
+        if not self.mirror:
+            return x
+        # Batches are shuffled, so which images are the odd ones is random enough.
+        odd = ops.arange(ops.shape(x)[0]) % 2 == 1
+        return ops.where(odd[:, None, None, None], ops.flip(x, axis=2), x)
 
     def damage(self, x: Any, share: Any, step: Any) -> Any:
         """A batch in which a share of the images is damaged."""
@@ -197,6 +209,11 @@ class FeatureSpace:
     def prepare(self, images: Any) -> Any:
         """X of raw images `(n, *image_shape)`, 0 to 255, or of their features `(n, row_length)`."""
         return self.scaling(images) if len(images.shape) == 2 else self.preprocessor(images)
+
+    def augment(self, x: Any, step: Any) -> Any:
+        """A training batch: as it is."""
+        del step
+        return x
 
     def damage(self, x: Any, share: Any, step: Any) -> Any:
         """A batch in which a share of the rows has noise."""

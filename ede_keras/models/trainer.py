@@ -165,10 +165,7 @@ class TwoPhaseTrainer(keras.Model):
         return self.decoders[i].trainable_variables
 
     def set_epoch(self, n: int) -> None:
-        """Sets the training epoch n, counted from 1, which the weight of phase 1 depends on.
-
-        `fit` does this by itself (n = Keras' epoch + 1); call it in a training loop of your own.
-        """
+        """Sets the epoch n, counted from 1, for the weight of phase 1; `fit` does so by itself."""
         if n < 1:
             raise ValueError(f"Epochs of the schedule count from 1. Received: n={n}")
         self.epoch.assign(n)

@@ -72,6 +72,7 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
     names = {"README.md": ["means"], "docs/pages/results.md": []}
     names["docs/pages/results.md"] = [
         *(f"table {table}" for table in tables.TABLES),
+        "held out",
         "parts",
         "audit",
     ]
@@ -82,6 +83,10 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
     for c in range(10):
         tables.append_line(tmp_path / "results/one.jsonl", line(c, 0, 0.9 - c / 100))
     tables.append_line(tmp_path / "results/two.jsonl", line(1, 1, 0.7))
+    for seed, rule in enumerate(("half", "fifth", "fifth")):
+        held = {"set": "elpv", "n": 10, "rule": rule, "auroc": 0.7 + seed / 10, "missed": 0.25}
+        path = tmp_path / "results/held_out/held_out.jsonl"
+        tables.append_line(path, {**held, "false_alarms": seed / 10})
     part = {"set": "screw", "recipe": "features", "seconds": 9, "ms_an_image": 3}
     tables.append_line(tmp_path / "results/parts/parts.jsonl", {**part, "auroc": 0.75})
     audits = {"auroc_by_batch_statistics": 0.97, "auroc_by_test_epoch": 0.91}
@@ -93,7 +98,18 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
         assert text.count("between") == len(parts) - 1
     assert "| .900 | .795 ± .095 |" in text and "| .900 | .970 | .910 |" in text
     assert "| screw | features | 1 | .750 |" in text
+    assert "| elpv | 10 | half | 1 | .700 | .000 | .250 |" in text
+    assert "| elpv | 10 | fifth | 2 | .850 | .150 | .250 |" in text
     assert "| mnist, official | .855 |" in (tmp_path / "README.md").read_text()
+
+
+def test_results_of_an_earlier_form_of_a_recipe_are_marked():
+    earlier = f"{tables.EARLIER}default"
+    lines = [line(c, 0, 0.8, earlier) for c in range(10)]
+    assert "| mnist, official | .800 (earlier) |" in tables.render_means(lines)
+    assert "| mnist, official | earlier default | .800 |" in tables.render_table(lines, "2")
+    lines += [line(c, 0, 0.9) for c in range(10)]
+    assert "| mnist, official | .900 |" in tables.render_means(lines)
 
 
 @pytest.mark.parametrize("method", simple.METHODS)
@@ -233,7 +249,7 @@ print(study.measure({str(task)!r}, 8, 100, "one view of an image a step"))
 
 def test_what_is_held_out_of_a_small_set():
     assert [held_out.count_held_out("half", n) for n in (10, 46, 100, 500)] == [5, 23, 32, 50]
-    assert [held_out.count_held_out("fifth", n) for n in (3, 10, 46)] == [1, 2, 9]
+    assert [held_out.count_held_out("fifth", n) for n in (3, 10, 46)] == [1, 4, 9]
     images = np.arange(11)
     parts = list(held_out.split_folds(images))
     assert sorted(np.concatenate([fifth for _, fifth in parts])) == list(images)
@@ -249,7 +265,7 @@ def test_rules_of_holding_out_are_compared(run_command, tmp_path):
     for _ in range(2):
         run_command("-m", "benchmarks.held_out", *flags, f"--data_dir={tmp_path / 'sets'}")
     found = tables.read_lines(results)  # the second time all are there already
-    assert [line["rule"] for line in found] == list(held_out.RULES)
+    assert [line["rule"] for line in found] == list(tables.HELD_OUT_RULES)
     for line in found:
         assert 0 <= line["false_alarms"] <= 1 and 0 <= line["auroc"] <= 1
         assert line["n_new"] == 8 and line["keras_version"]

@@ -1,4 +1,4 @@
-"""What the score knows beside the networks: nearest image, components, the map's peak, the light."""
+"""What the score knows beside the networks: nearest image, components, the map's peak, light."""
 
 import keras
 import numpy as np

@@ -35,7 +35,7 @@ def test_is_what_the_command_does(run_dir):
     rows = read_rows(run_dir / "checkpoints/history.csv")
     for name, values in history.history.items():
         np.testing.assert_allclose(values, [float(row[name]) for row in rows], rtol=1e-4)
-    assert model.memory_size == config["memory_size"] == len(split.x_train)
+    assert model.memory_size == config["memory_size"] == 4 * len(split.x_train)
     terms = model.calibrate(split.x_train, held_out=split.x_val)
     for name, column in terms.items():
         expected = [float(row[name]) for row in read_rows(run_dir / "calibration.csv")]

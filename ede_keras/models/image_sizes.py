@@ -1,0 +1,38 @@
+"""The sizes at which networks and backbones see images."""
+
+from collections.abc import Sequence
+
+from ede_keras.errors import InputError
+
+# Images of up to 64 pixels are small to a backbone.
+LARGEST_SMALL = 64
+# At which it sees images whose shorter side is at least that; chosen on deeppcb.
+LARGE_SIZES = (320, 448)
+
+
+def check_shape(image_shape: Sequence[int]) -> list[int]:
+    """`(height, width, channels)` as a list of integers; an `InputError` if it is invalid."""
+    shape = [int(side) for side in image_shape]
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(
+            f"`image_shape` must be (height, width, channels). Received: image_shape={tuple(shape)}"
+        )
+    return shape
+
+
+def is_small(image_shape: Sequence[int]) -> bool:
+    """Whether images are small to a backbone: it sees them enlarged, without detail."""
+    return max(image_shape[:2]) <= LARGEST_SMALL
+
+
+def size_for_networks(image_shape: Sequence[int]) -> int:
+    """The size at which networks that learn from pixels see images."""
+    return 16 if max(image_shape[:2]) <= 16 else 32
+
+
+def size_for_backbone(image_shape: Sequence[int]) -> int:
+    """The size at which a backbone sees images: small ones enlarged, large ones in more detail."""
+    if is_small(image_shape):
+        return 128
+    height, width = image_shape[:2]
+    return max(size for size in (224, *LARGE_SIZES) if size <= max(min(height, width), 224))
