@@ -69,7 +69,7 @@ def test_what_a_run_leaves(run_dir):
     assert not any(isinstance(value, dict) for value in config.values())
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert set(metrics) == METRICS
-    assert (metrics["n_train"], metrics["n_val"], metrics["n_test"]) == (109, 32, 72)
+    assert (metrics["n_train"], metrics["n_val"], metrics["n_test"]) == (113, 28, 72)
     history = read_rows(run_dir / "checkpoints" / "history.csv")
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert metrics["train_seconds"] == pytest.approx(sum(float(r["seconds"]) for r in history))
@@ -129,10 +129,12 @@ def test_another_decision_without_training(run_dir, run_command, tmp_path):
     run_command("evaluate.py", *flags, "--omega1=0.2", "--contamination=0.5")
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     trust = min(max(2 - 2 * terms["pretext"].mean() / np.log(16), 1e-3), 1)
-    scores = 0
-    for values, weight in zip(terms.values(), (0.05, 0.2, 3 * trust, 1, 1), strict=True):
-        scores += weight * (values - values.mean()) / values.std()
-    assert evaluation["threshold"] == pytest.approx(np.sort(scores)[::-1][16], rel=1e-3, abs=1e-4)
+    scaled = {name: (values - values.mean()) / values.std() for name, values in terms.items()}
+    peak = scaled.pop("map_peak") - 1.5
+    weights = (0.05, 0.2, 2, 3 * trust, 1, 1)
+    others = sum(w * values for w, values in zip(weights, scaled.values(), strict=True))
+    scores = np.sort(np.maximum(others, others.std() * peak))[::-1]
+    assert evaluation["threshold"] == pytest.approx(scores[14], rel=1e-3, abs=1e-4)
     before, after = (
         read_rows(path) for path in (run_dir / "scores.csv", tmp_path / "evaluation.csv")
     )
