@@ -1,12 +1,22 @@
 """Draws photographs of washers, good ones and ones with a defect, so that a detector can be tried.
 
+  python -m benchmarks.drawn_parts --folder=path/to/sets/drawn_40 --n=40    # in MVTec AD's layout
+  python -m benchmarks.parts --data_dir=path/to/sets --sets=drawn_40
+
 Light, grain and place vary from image to image. The defects are small: a scratch 4 pixels wide, a
-hole, or a piece that is missing from the rim, in images of 200 x 200 pixels.
+hole, or a piece that is missing from the rim, in images of 200 x 200 pixels. The test set has 100
+good washers and 60 with each kind of defect, always the same ones.
 """
 
+from pathlib import Path
+
 import numpy as np
+from absl import app, flags
+from PIL import Image
 from scipy import ndimage
 
+FLAGS = flags.FLAGS
+N_GOOD, N_DEFECTIVE = 100, 60
 KINDS = ("scratch", "hole", "missing_piece")
 SIZE = 200
 _INNER, _OUTER = 28, 80  # radii of the ring
@@ -69,3 +79,33 @@ def _missing_piece(rng, y, x, centre, direction):
 
 
 _DEFECTS = {"scratch": _scratch, "hole": _hole, "missing_piece": _missing_piece}
+
+
+def define_flags():
+    flags.DEFINE_string("folder", None, "Folder to write; it must not exist.", required=True)
+    flags.DEFINE_integer("n", 40, "Number of good washers to train on.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of these.", lower_bound=0)
+
+
+def _write(images, folder, suffix=""):
+    folder.mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03d}{suffix}.png")
+
+
+def main(argv):
+    del argv
+    folder = Path(FLAGS.folder)
+    if folder.exists():
+        raise app.UsageError(f"Expected --folder, a folder to make. Received: {folder} exists")
+    _write(draw(FLAGS.n, 1000 + FLAGS.seed)[0][..., 0], folder / "train/good")
+    _write(draw(N_GOOD, 1)[0][..., 0], folder / "test/good")
+    for i, kind in enumerate(KINDS):
+        images, masks = draw(N_DEFECTIVE, 2 + i, kind)
+        _write(images[..., 0], folder / "test" / kind)
+        _write(masks.astype("uint8") * 255, folder / "ground_truth" / kind, "_mask")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

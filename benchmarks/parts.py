@@ -7,7 +7,8 @@
 
 Each run is one of train.py in a temporary folder. With recipe features the baselines see the same
 features: the residual of principal components and the distance to the nearest normal one, of the
-vectors, and of the places (mean of the most deviating ones, as in the score). A run that is in the
+vectors, and of the places (mean of the most deviating ones, as in the score). `map_auroc` is that
+of the anomaly map's highest value alone. A run that is in the
 results is skipped, so the same command continues where it stopped. The images stay where they are;
 their licences differ. Settings were chosen on elpv, deeppcb and magnetic tiles: the other sets are
 test sets.
@@ -86,10 +87,13 @@ def measure(run):
         config, metrics, model = load_run(path.parent)
         line = {**run, "image_size": config["image_size"], "n_train": metrics["n_train"]}
         line |= {name: metrics[name] for name in tables.PART_METRICS if name in metrics}
+        split = load_split(config, None, model.image_shape)
+        peaks = model.compute_maps(split.x_test).max(axis=(1, 2))
+        line["map_auroc"] = roc_auc_score(split.y_test, peaks)
         line["seconds"] = round(seconds, 1)
         line["ms_an_image"] = round(1000 / metrics["images_per_second"], 1)
         if run["recipe"] == "features" and run["tile"] is None:
-            line |= score_baselines(model, load_split(config, None, model.image_shape), run["seed"])
+            line |= score_baselines(model, split, run["seed"])
     return {**line, **machine.versions()}
 
 

@@ -53,7 +53,7 @@ MEANS = {
 EQUATION8 = "features"
 EQUATION8_ROW = "features, Equation (8) alone"
 # The columns of the table of real parts: what a run measures, and baselines on the same features.
-PART_METRICS = ("auroc", "equation8_auroc", "pixel_auroc", "pixel_aupro")
+PART_METRICS = ("auroc", "equation8_auroc", "map_auroc", "pixel_auroc", "pixel_aupro")
 BASELINES = ("pca", "nearest_neighbour")
 # Rules of `benchmarks.held_out`.
 HELD_OUT_RULES = ("half", "fifth", "folds")

@@ -159,7 +159,7 @@ def score_set(model, images, true_labels, masks=None):
     seconds = time.perf_counter() - start
     scored = scores, labels, round(len(images) / seconds, 1)
     parts = model.weigh_terms(terms)
-    more = measure_terms(model, parts, labels, true_labels)
+    more = measure_terms(model, terms, parts, labels, true_labels)
     if masks is not None:
         drawn, known = masks
         more |= {} if drawn.all() else compare_maps(found[1][known], drawn)
@@ -167,9 +167,9 @@ def score_set(model, images, true_labels, masks=None):
     return scored, more, parts
 
 
-def measure_terms(model, parts, labels, true_labels):
+def measure_terms(model, terms, parts, labels, true_labels):
     """The metrics of the terms of a score; see `score_set`."""
-    metrics: dict = {"terms": compare_terms(parts, labels, true_labels)}
+    metrics: dict = {"terms": compare_terms(parts, labels, true_labels, terms)}
     own = {name: part for name, part in parts.items() if name in model.equation8_terms}
     if len(own) < len(parts):
         metrics["equation8_auroc"] = compute_metrics(sum(own.values()), labels, true_labels)[

@@ -77,7 +77,10 @@ def auroc_interval(scores: ArrayLike, true_labels: ArrayLike) -> tuple[float, fl
 
 
 def compare_terms(
-    parts: Mapping[str, ArrayLike], labels: ArrayLike, true_labels: ArrayLike | None
+    parts: Mapping[str, ArrayLike],
+    labels: ArrayLike,
+    true_labels: ArrayLike | None,
+    terms: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, dict[str, float | None]]:
     """What each term contributes to the scores of a test set.
 
@@ -85,6 +88,8 @@ def compare_terms(
         parts: Each term's part of the scores, floats `(n,)` by name; the score is their sum.
         labels: As in `compute_metrics`.
         true_labels: As in `compute_metrics`.
+        terms: The terms themselves, by the same names, if a part is not as its term alone: that of
+            the map's peak is 0 where the other terms are larger.
 
     Returns:
         A dict by the terms' names: `share`, the term's mean part of the scores of images that are
@@ -100,22 +105,24 @@ def compare_terms(
     """
     flagged = np.asarray(labels) == 1
     limit = float(np.finfo("float32").max) / len(parts)
-    # Parts that are not finite belong to broken images, which count as anomalous.
-    values = {
-        name: np.nan_to_num(np.asarray(part, "float64"), nan=limit, posinf=limit, neginf=limit)
-        for name, part in parts.items()
-    }
 
-    def auroc(names):
-        if true_labels is None or not names or len(np.unique(true_labels)) < 2:
+    # Values that are not finite belong to broken images, which count as anomalous.
+    def finite(found):
+        return np.nan_to_num(np.asarray(found, "float64"), nan=limit, posinf=limit, neginf=limit)
+
+    values = {name: finite(part) for name, part in parts.items()}
+    alone = {name: finite(term) for name, term in (terms or parts).items()}
+
+    def auroc(parts):
+        if true_labels is None or not parts or len(np.unique(true_labels)) < 2:
             return None
-        return float(roc_auc_score(true_labels, sum(values[name] for name in names)))
+        return float(roc_auc_score(true_labels, sum(parts)))
 
     return {
         name: {
             "share": float(part[flagged].mean()) if flagged.any() else None,
-            "auroc": auroc([name]),
-            "auroc_without": auroc([other for other in values if other != name]),
+            "auroc": auroc([alone[name]]),
+            "auroc_without": auroc([value for other, value in values.items() if other != name]),
         }
         for name, part in values.items()
     }

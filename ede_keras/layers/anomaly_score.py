@@ -14,7 +14,7 @@ HIGHEST_SCORE = float(np.finfo("float32").max)
 LEAST_RELIABILITY = 1e-3
 # How many deviations further out a lone term must be than the others to be the score in their
 # place; chosen on classes and on drawn parts.
-HANDICAP = 1.5
+HANDICAP = 2.0
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")

@@ -130,7 +130,7 @@ def test_another_decision_without_training(run_dir, run_command, tmp_path):
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     trust = min(max(2 - 2 * terms["pretext"].mean() / np.log(16), 1e-3), 1)
     scaled = {name: (values - values.mean()) / values.std() for name, values in terms.items()}
-    peak = scaled.pop("map_peak") - 1.5
+    peak = scaled.pop("map_peak") - 2
     weights = (0.05, 0.2, 2, 3 * trust, 1, 1)
     others = sum(w * values for w, values in zip(weights, scaled.values(), strict=True))
     scores = np.sort(np.maximum(others, others.std() * peak))[::-1]

@@ -45,5 +45,9 @@ def test_terms_of_broken_images_and_without_labels():
     parts = {"a": [0.0, float("nan"), 3e38], "b": [1.0, 0.0, 3e38]}
     found = compare_terms(parts, labels=[0, 1, 1], true_labels=[0, 1, 1])
     assert found["a"]["auroc"] == 1.0 and found["a"]["share"] > 1e38
+    terms = {"a": [3.0, 2.0, 5.0], "b": [0.0, 4.0, 1.0]}
+    with_terms = compare_terms(parts, [0, 1, 1], [0, 1, 1], terms)
+    assert (with_terms["a"]["auroc"], with_terms["b"]["auroc"]) == (0.5, 1.0)
+    assert with_terms["a"]["auroc_without"] == found["a"]["auroc_without"]
     found = compare_terms({"a": [0.0, 1.0]}, labels=[0, 0], true_labels=None)
     assert found == {"a": {"share": None, "auroc": None, "auroc_without": None}}
