@@ -16,6 +16,8 @@ BATCH_NORM_MOMENTUM = 0.1
 BATCH_NORM_EPSILON = 1e-3
 ADAM_EPSILON = 1e-7
 LABEL_SMOOTHING = 0.1
+MARGIN = 3.0
+DARKEST = 0.02
 
 
 def _block(convolution, width=None):
@@ -177,12 +179,13 @@ def tabulate_views(size):
 class TorchDefaultEDE(TorchEDE):
     """The default recipe of grey images.
 
-    It has squared errors, phase 2 for the decoders alone, and the geometric pretext.
+    It has squared errors, phase 2 for the decoders alone and with a limit for EDE1, the geometric
+    pretext, and the memory of images.
 
     Args:
         pretext_views: Views of an image that the head names in a step.
         pretext_weight: λ.
-        memory_size: Codes of normal images per view.
+        memory_size: Codes of normal images per view, and normal images in memory.
         **arguments: As of `TorchEDE`.
     """
 
@@ -202,6 +205,11 @@ class TorchDefaultEDE(TorchEDE):
         super().__init__(
             latent_dim=latent_dim, base_width=base_width, learning_rate=learning_rate, **arguments
         )
+        # The mean of normal images, their principal components, and images along these.
+        pixels = self.table.shape[1]
+        self.images = [torch.zeros(pixels), torch.zeros(pixels, 64), torch.zeros(memory_size, 64)]
+        # Of the two residuals in the anomaly map the mean and the deviation of each pixel.
+        self.residuals = [torch.zeros(2, pixels), torch.ones(2, pixels)]
         # Per view the mean and the whitening of normal codes, and some of them, whitened.
         self.densities = [
             [torch.zeros(16, *shape) for shape in ((1, d), (d, d), (memory_size, d))]
@@ -258,22 +266,30 @@ class TorchDefaultEDE(TorchEDE):
         by_decoders = torch.autograd.grad(adv, decoders[0] + decoders[1])
         width = len(decoders[0])
         parts = by_decoders[:width], by_decoders[width:]
+        limit = MARGIN * rec_2.detach()
         for sign, gradient, part in zip((-1, 1), gradients, parts, strict=True):
+            if sign < 0 and adv > limit:
+                continue
             for i, its in enumerate(part, start=len(gradient) - width):
                 gradient[i] = gradient[i] + sign * (1 - phase_weight) * its
         self.apply(gradients)
-        rest = (1 - phase_weight) * adv
-        losses = phase_weight * rec_1 - rest, phase_weight * rec_2 + rest
+        rest = 1 - phase_weight
+        losses = (
+            phase_weight * rec_1 - rest * torch.minimum(adv, limit),
+            phase_weight * rec_2 + rest * adv,
+        )
         return [float(loss.detach()) for loss in losses]
 
     @torch.no_grad()
     def score(self, images):
-        """The terms of the score, `(n, 5)`, before their scaling."""
+        """The terms of the score, `(n, 7)`, before their scaling."""
         x = self.prepare(images).contiguous(memory_format=self.format)
         encoder1, encoder2, decoder1, decoder2 = (net.eval() for net in self.networks.values())
         z = encoder1(x)
-        x2p = decoder1(encoder2(decoder2(z)))
+        x2 = decoder2(z)
+        x2p = decoder1(encoder2(x2))
         terms = [(x - x2p).square().flatten(1).mean(1), (z - encoder2(x2p)).square().mean(1)]
+        terms += self.compare_with_images(x, x2)
         n, k = len(x), len(self.table)
         all_views = x.flatten(1)[:, self.table].view(n * k, *x.shape[1:])
         features = self.hidden(all_views.contiguous(memory_format=self.format))
@@ -287,3 +303,14 @@ class TorchDefaultEDE(TorchEDE):
             nearest = torch.cdist(white, memory).amin(2)
             terms.append(nearest.mean(0))
         return torch.stack(terms, 1)
+
+    def compare_with_images(self, x, x2):
+        """The distance to the nearest normal image, and the highest value of the anomaly map."""
+        mean, directions, memory = self.images
+        u = x.flatten(1) + 1
+        centred = u / (u.mean(1, keepdim=True) + DARKEST).sqrt() - mean
+        along = centred @ directions
+        residuals = (x - x2).abs().flatten(1), (centred - along @ directions.T).abs()
+        center, scale = self.residuals
+        deviations = (torch.stack(residuals, 1) - center) / scale
+        return [torch.cdist(along, memory).amin(1), deviations.sum(1).amax(1)]

@@ -65,8 +65,11 @@ def trained():
                 [np.array(weight) for weight in (layer.mean, layer.whitening, layer.memory)]
                 for layer in (model.pretext.latent_density, model.pretext.feature_density)
             ]
+            memory, residuals = model.memory, model.map_layer
+            images = [np.array(w) for w in (memory.mean, memory.directions, memory.memory)]
+            scales = [np.array(w).reshape(2, -1) for w in (residuals.center, residuals.scale)]
             terms = np.stack(list(model.compute_terms(PIXELS[30:]).values()), axis=1)
-            after = densities, terms
+            after = densities, images, scales, terms
         model.set_weights(first)
         return model, steps, after
 
@@ -91,7 +94,7 @@ def test_the_same_steps(trained, channels_last):
 def test_the_same_steps_of_the_default_recipe(trained, compiled, monkeypatch):
     # Captured, differentiated and run without generating C++, which takes more than a minute.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    model, steps, (densities, terms) = trained("default", memory_size=30)
+    model, steps, (densities, images, scales, terms) = trained("default", memory_size=30)
     other = TorchDefaultEDE(**SIZES, memory_size=30, compiled=compiled)
     copy_weights(model, other)
     kernel, bias = (torch.from_numpy(array) for array in model.pretext.head.get_weights())
@@ -105,4 +108,6 @@ def test_the_same_steps_of_the_default_recipe(trained, compiled, monkeypatch):
         assert losses == pytest.approx(wanted, rel=1e-3)
     for density, arrays in zip(other.densities, densities, strict=True):
         density[:] = [torch.from_numpy(array) for array in arrays]
+    other.images[:] = [torch.from_numpy(array) for array in images]
+    other.residuals[:] = [torch.from_numpy(array) for array in scales]
     np.testing.assert_allclose(other.score(torch.from_numpy(PIXELS[30:])), terms, rtol=2e-2)
