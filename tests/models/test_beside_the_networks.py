@@ -100,3 +100,38 @@ def test_recipes_of_the_paper_have_none_of_it():
         model = ede_keras.EDE.from_recipe(name, (16, 16, 1))
         assert model.memory is None and model.light is None
         assert set(model.score_weights) == set(model.equation8_weights)
+
+
+def test_the_light_of_training_is_saved(build, photographs, tmp_path):
+    model = build(image_shape=(16, 16, 1), components=4, memory_size=60, lighting=0.2)
+    model.fit(photographs[:60], epochs=1, verbose=0)
+    varied = float(model.light.range)
+    assert varied > 0.1
+    held_out = model.calibrate(photographs[:60], held_out=photographs[60:])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert float(loaded.light.range) == varied and float(loaded.light.adapted) == 1
+    assert float(model.redecide(held_out, contamination=0.5).light.range) == varied
+    again = loaded.calibrate(photographs[:60], held_out=photographs[60:])
+    for name, terms in held_out.items():
+        np.testing.assert_allclose(again[name], terms, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["bounded", "restoration"])
+def test_each_form_of_phase_2_trains_under_xla(build, photographs, form):
+    """Nearly the same steps as without it: XLA draws other random numbers."""
+    losses = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        arguments = {"optimizer": keras.optimizers.SGD(1e-3), "jit_compile": jit_compile}
+        model = build(
+            compile_arguments=arguments,
+            image_shape=(16, 16, 1),
+            phase2_form=form,
+            schedule="floored_inverse_epoch",
+            phase_floor=0.5,
+            lighting=0.2,
+        )
+        history = model.fit(photographs, batch_size=40, epochs=2, shuffle=False, verbose=0).history
+        losses.append([history[name] for name in ("loss", "ede1_loss", "ede2_loss")])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05, atol=0.5)
