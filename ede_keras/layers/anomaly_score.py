@@ -14,7 +14,9 @@ HIGHEST_SCORE = float(np.finfo("float32").max)
 LEAST_RELIABILITY = 1e-3
 # How many deviations further out a lone term must be than the others to be the score in their
 # place; chosen on classes and on drawn parts.
-HANDICAP = 2.0
+HANDICAP = 4.0
+# Of a normal distribution the standard deviation, as a multiple of the median absolute deviation.
+_OF_MEDIAN = 1.4826
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -73,7 +75,9 @@ class AnomalyScore(keras.layers.Layer):
         """Sets each term's center and scale from held-out normal images.
 
         m_k is the mean and s_k the standard deviation, divided by the term's reliability. For the
-        lone term m_k is `HANDICAP` deviations more, and s_k makes it as wide as the others' sum.
+        lone term the median and the median absolute deviation take their place, because one odd
+        image among few would hide it; m_k is then `HANDICAP` deviations more, and s_k makes the
+        term as wide as the others' sum.
 
         Args:
             terms: Arrays `(n,)` by name.
@@ -91,8 +95,11 @@ class AnomalyScore(keras.layers.Layer):
             weights = np.array([*self.term_weights.values()])[:, None]
             scaled = weights * (values - center[:, None]) / scale[:, None]
             width = np.delete(scaled, k, axis=0).sum(axis=0).std()
-            center[k] += HANDICAP * deviation[k]
-            scale[k] = deviation[k] * weights[k, 0] / (width if width > 0 else 1.0)
+            middle = np.median(values[k])
+            usual = _OF_MEDIAN * np.median(np.abs(values[k] - middle))
+            usual = usual if usual > 0 else deviation[k]
+            center[k] = middle + HANDICAP * usual
+            scale[k] = usual * weights[k, 0] / (width if width > 0 else 1.0)
         self.center.assign(center)
         self.scale.assign(scale)
 

@@ -129,8 +129,10 @@ def test_another_decision_without_training(run_dir, run_command, tmp_path):
     run_command("evaluate.py", *flags, "--omega1=0.2", "--contamination=0.5")
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     trust = min(max(2 - 2 * terms["pretext"].mean() / np.log(16), 1e-3), 1)
+    peak = terms.pop("map_peak")
     scaled = {name: (values - values.mean()) / values.std() for name, values in terms.items()}
-    peak = scaled.pop("map_peak") - 2
+    middle = np.median(peak)
+    peak = (peak - middle) / (1.4826 * np.median(np.abs(peak - middle))) - 4
     weights = (0.05, 0.2, 2, 3 * trust, 1, 1)
     others = sum(w * values for w, values in zip(weights, scaled.values(), strict=True))
     scores = np.sort(np.maximum(others, others.std() * peak))[::-1]

@@ -45,10 +45,12 @@ def test_a_lone_term_is_the_score_if_it_is_larger():
         weight * (held_out[name] - held_out[name].mean()) / held_out[name].std()
         for name, weight in {"a": 2.0, "b": 1.0}.items()
     )
-    new = {"a": [5.0, 20.0, 5.0], "b": [5.0, 5.0, 5.0], "peak": [5.0, 5.0, 30.0]}
+    new = {"a": [5.0, 20.0, 5.0], "b": [5.0, 5.0, 5.0], "peak": [5.0, 5.0, 50.0]}
     found = layer.weigh({name: np.array(values, "float32") for name, values in new.items()})
     sums = np.asarray(found["a"]) + np.asarray(found["b"])
-    deviations = (np.array(new["peak"]) - held_out["peak"].mean()) / held_out["peak"].std()
+    middle = np.median(held_out["peak"])
+    usual = 1.4826 * np.median(np.abs(held_out["peak"] - middle))
+    deviations = (np.array(new["peak"]) - middle) / usual
     alone = others.std() * (deviations - anomaly_score.HANDICAP)
     np.testing.assert_allclose(sums + np.asarray(found["peak"]), np.maximum(sums, alone), rtol=1e-4)
     assert (np.asarray(found["peak"]) > 0).tolist() == [False, False, True]
