@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ede_keras.errors import InputError
 from ede_keras.models.feature_store import FeatureStore
@@ -16,7 +15,7 @@ from ede_keras.utils.validation import check_images
 
 # Of a data set without end, so many batches set the scale of the features.
 _BATCHES_FOR_SCALE = 64
-_IMAGES_FOR_LIGHT = 1000
+_IMAGES_FOR_LIGHT, _BATCHES_FOR_LIGHT = 1000, 16
 # An `ImageMemory` learns from images of so many pixels in all: 256 MiB.
 _PIXELS_FOR_MEMORY = 2**26
 
@@ -106,7 +105,9 @@ class FeatureInput(keras.Model):
             return None
         if isinstance(self.space, PixelSpace):
             light = self.space.lighting
-            if light and not float(light.adapted.numpy()):
+            # A generator would lose the batches that are looked at.
+            is_stream = not hasattr(images, "__array__") and not hasattr(images, "__len__")
+            if light and not is_stream and not float(light.adapted.numpy()):
                 light.adapt(_first_images(images))
             return images
         if not float(self.space.scaling.adapted.numpy()):
@@ -121,8 +122,8 @@ class FeatureInput(keras.Model):
             return
         most = min(self.memory_size, max(_PIXELS_FOR_MEMORY // math.prod(self.space.shape), 2))
         seen: list[np.ndarray] = []
-        for batch in self._choose(train_normals, most):
-            seen.append(np.asarray(self.prepare(pipeline.take_images(batch))))
+        for batch in pipeline.take_batches(self._choose(train_normals, most), most):
+            seen.append(np.asarray(self.prepare(batch)))
             if sum(map(len, seen)) >= most:
                 break
         assert self.space.memory is not None
@@ -143,9 +144,9 @@ class FeatureInput(keras.Model):
 
 def _first_images(images: Any) -> np.ndarray:
     """The images of an array, or of a data set's first batches."""
-    if not isinstance(images, tf.data.Dataset):
+    if hasattr(images, "__array__"):
         return np.asarray(images)[:_IMAGES_FOR_LIGHT]
-    return np.concatenate([np.asarray(pipeline.take_images(b)) for b in images.take(16)])
+    return np.concatenate(list(pipeline.take_batches(images, _BATCHES_FOR_LIGHT)))
 
 
 def _at_least_two(images: np.ndarray) -> np.ndarray:

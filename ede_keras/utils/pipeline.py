@@ -1,6 +1,8 @@
 """The `tf.data` pipelines that feed images to training and scoring."""
 
+import itertools
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -98,6 +100,16 @@ def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
         return make_ordered_dataset(images, batch_size)
     n = len(images)
     return _read(tf.data.Dataset.range(n).shuffle(n).batch(batch_size), images)
+
+
+def take_batches(images: Any, most: int) -> Iterator[np.ndarray]:
+    """The images of at most so many batches of a `tf.data.Dataset` or a `keras.utils.PyDataset`."""
+    if isinstance(images, keras.utils.PyDataset):
+        batches: Any = (images[i] for i in range(min(most, len(images))))
+    else:
+        batches = itertools.islice(images, most)
+    for batch in batches:
+        yield np.asarray(take_images(batch))
 
 
 def find_shape(images: Any) -> tuple[int | None, ...]:

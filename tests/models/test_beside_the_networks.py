@@ -117,6 +117,35 @@ def test_the_light_of_training_is_saved(build, photographs, tmp_path):
         np.testing.assert_allclose(again[name], terms, rtol=1e-4, atol=1e-4)
 
 
+class Batches(keras.utils.PyDataset):
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return (self.images[30 * i : 30 * (i + 1)],)
+
+
+def test_all_kinds_of_data_sets_train_and_calibrate(build, photographs):
+    """The light and the memory are those of the array."""
+    whole = photographs[:60]
+    batches = tf.data.Dataset.from_tensor_slices(whole).batch(30)
+    ranges, terms = [], []
+    for data in (whole, batches, Batches(whole)):
+        model = build(image_shape=(16, 16, 1), components=4, memory_size=60, lighting=0.2)
+        model.fit(data, epochs=1, verbose=0)
+        ranges.append(float(model.light.range))
+        terms.append(model.calibrate(data, held_out=photographs[60:])["nearest_image"])
+    assert ranges == pytest.approx([ranges[0]] * 3) and ranges[0] > 0.1
+    np.testing.assert_allclose(terms[1], terms[2], rtol=1e-4)
+    model = build(image_shape=(16, 16, 1), lighting=0.2)
+    model.fit(((image[None],) for image in whole), epochs=1, shuffle=False, verbose=0)
+    assert float(model.light.range) == 0
+
+
 @pytest.mark.parametrize("form", ["bounded", "restoration"])
 def test_each_form_of_phase_2_trains_under_xla(build, photographs, form):
     """Nearly the same steps as without it: XLA draws other random numbers."""
