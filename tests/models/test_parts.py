@@ -91,7 +91,7 @@ def test_one_network_for_two_is_refused(build):
 
 
 def test_a_recipe_with_an_own_network():
-    own = make_dense((32,))
+    own = make_dense((16,))
     model = ede_keras.EDE.from_recipe("default_no_pretext", (8, 8, 1), encoder1=own)
     assert model.encoder1 is own
 
