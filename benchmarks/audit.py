@@ -56,7 +56,9 @@ def score_by_batch_statistics(model, split):
     scores = []
     for begin in range(0, len(order), TEST_BATCH_SIZE):
         x = model.preprocessor(split.x_test[order[begin : begin + TEST_BATCH_SIZE]])
-        terms, _ = model.score_terms(x, model.encoder1(x, training=True), training=True)
+        terms, x2 = model.score_terms(x, model.encoder1(x, training=True), training=True)
+        recalled, maps = model.space.recall(x)
+        terms |= {**recalled, **model.space.draw(x, x2, maps)[1]}
         if model.pretext:
             terms.update(model.pretext_terms(x, training=True)[0])
         scores.append(model.combine_terms(terms)[0])

@@ -148,4 +148,5 @@ assert len(scores) == len(split.x_test)
             os.link(kinds[i % 10], folder / f"{i}.jpg")
         done = run_command("-c", script, folder)
         used.append(float(done.stdout.split()[-1]))
-    assert used[1] - used[0] < 70
+    # The memory learns from all 3000, 12 MB at 32 x 32, of which it makes several copies.
+    assert used[1] - used[0] < 110
