@@ -108,6 +108,13 @@ def _share():
     return 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def _mean_of_replicas(values):
+    """Scalars as the whole batch has them, of which each replica sees a part."""
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return values
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
 def _by_id(variables):
     # Names of variables need not differ between given networks.
     return {id(variable): variable for variable in variables}
@@ -133,11 +140,12 @@ def _differentiate_phase2(model, x, latents):
 def _join(model, tape, i, objectives, latents, by_latents, by_weights):
     """EDE i + 1's loss, Equation (6) or (7), differentiated by its variables."""
     weight, share = loss_weight(model), _share()
-    reconstruction = objectives.reconstructions[i]
+    reconstruction, adversarial = objectives.reconstructions[i], objectives.adversarial
     phase1 = tf.convert_to_tensor(weigh_phases(i, share, 0.0, weight))
     phase2 = tf.convert_to_tensor(weigh_phases(i, 0.0, share, weight))
     if model.phase2_form == "bounded" and latents:
-        is_below = objectives.adversarial <= limit_adversarial(model, i, *objectives)
+        shared = Objectives(*_mean_of_replicas((objectives.reconstructions, adversarial)))
+        is_below = shared.adversarial <= limit_adversarial(model, i, *shared)
         phase2 *= tf.cast(is_below, phase2.dtype)
     variables = _by_id(model.ede_variables(i))
     moved = _by_id(model.phase2_variables(i))
