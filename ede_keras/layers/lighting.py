@@ -55,8 +55,14 @@ class Lighting(keras.layers.Layer):
     def call(self, x: Any, step: Any) -> Any:
         """The varied images."""
         seed = ops.stack([1, ops.cast(step, "int32")])
-        shape = (ops.shape(x)[0], 1, 1, 1)
-        exponents = tf.random.stateless_uniform(shape, seed, -1.0, 1.0) * self.range
+        # Devices that share a batch draw the factors of all of it, and each takes its own.
+        replica = tf.distribute.get_replica_context()
+        devices, i = 1, 0
+        if replica is not None:
+            devices, i = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
+        n = ops.shape(x)[0]
+        drawn = tf.random.stateless_uniform((devices * n, 1, 1, 1), seed, -1.0, 1.0)
+        exponents = drawn[i * n : (i + 1) * n] * self.range
         return ops.minimum((x + 1) * ops.exp(exponents) - 1, 1.0)
 
     def vary_pixels(self, step: Any, images: Any) -> Any:

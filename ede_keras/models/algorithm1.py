@@ -31,14 +31,28 @@ def weigh_phases(i: int, reconstruction: Any, adversarial: Any, phase_weight: An
 
 def limit_adversarial(model: Any, i: int, reconstructions: list, adversarial: Any) -> Any:
     """Equation (3) as EDE i + 1 takes it: EDE1 raises it to `phase2_margin` times Equation (2)."""
-    if i == 1 or model.phase2_form != "bounded" or not model.has_adversary:
+    if not has_limit(model, i):
         return adversarial
     highest = model.phase2_margin * tf.stop_gradient(reconstructions[1])
-    return tf.minimum(adversarial, highest)
+    return tf.where(is_below_limit(model, reconstructions, adversarial), adversarial, highest)
+
+
+def has_limit(model: Any, i: int) -> bool:
+    """Whether EDE i + 1 has a limit in phase 2: EDE1 has, in form "bounded"."""
+    return i == 0 and model.has_adversary and model.phase2_form == "bounded"
+
+
+def is_below_limit(model: Any, reconstructions: list, adversarial: Any) -> Any:
+    """Whether Equation (3) is below EDE1's limit, a bool; of the whole batch, if it is shared."""
+    values = [tf.stop_gradient(value) for value in (adversarial, reconstructions[1])]
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        values = replica.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+    return values[0] <= model.phase2_margin * values[1]
 
 
 def loss_weight(model: Any) -> Any:
-    """W of Equations (6) and (7); 1 if there is no Equation (3)."""
+    """The weight w of Equations (6) and (7); 1 if there is no Equation (3)."""
     return model.phase_weight if model.has_adversary else 1.0
 
 
@@ -108,13 +122,6 @@ def _share():
     return 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def _mean_of_replicas(values):
-    """Scalars as the whole batch has them, of which each replica sees a part."""
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        return values
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
-
-
 def _by_id(variables):
     # Names of variables need not differ between given networks.
     return {id(variable): variable for variable in variables}
@@ -140,13 +147,11 @@ def _differentiate_phase2(model, x, latents):
 def _join(model, tape, i, objectives, latents, by_latents, by_weights):
     """EDE i + 1's loss, Equation (6) or (7), differentiated by its variables."""
     weight, share = loss_weight(model), _share()
-    reconstruction, adversarial = objectives.reconstructions[i], objectives.adversarial
+    reconstruction = objectives.reconstructions[i]
     phase1 = tf.convert_to_tensor(weigh_phases(i, share, 0.0, weight))
     phase2 = tf.convert_to_tensor(weigh_phases(i, 0.0, share, weight))
-    if model.phase2_form == "bounded" and latents:
-        shared = Objectives(*_mean_of_replicas((objectives.reconstructions, adversarial)))
-        is_below = shared.adversarial <= limit_adversarial(model, i, *shared)
-        phase2 *= tf.cast(is_below, phase2.dtype)
+    if has_limit(model, i):
+        phase2 *= tf.cast(is_below_limit(model, *objectives), phase2.dtype)
     variables = _by_id(model.ede_variables(i))
     moved = _by_id(model.phase2_variables(i))
     # Phase 2 reaches the weights of phase 1 through the latents.

@@ -68,9 +68,8 @@ def test_official_properties(y_train, y_test, seed):
 @settings(max_examples=60, deadline=None)
 def test_validation_size(n, seed):
     split = make_split(numbered([0] * n, [0, 1]), "official", 0, seed)
-    assert len(split.x_val) <= n / 2
-    if n >= 20:
-        assert len(split.x_val) <= max(n / 5, 32) and len(split.x_val) >= n // 10
+    fifth = 4 if 8 <= n < 20 else n // 2 if n < 8 else n // 5
+    assert len(split.x_val) == (fifth if n < 160 else 32 if n < 320 else n // 10) >= 1
     assert len(split.x_train) == n - len(split.x_val) >= 1
 
 
