@@ -29,6 +29,7 @@ from ede_keras.cli.train_config import choose_image_shape
 from ede_keras.data.datasets import load_dataset
 from ede_keras.layers.anomaly_score import normal_quantile
 from ede_keras.models.recipes import RECIPES
+from ede_keras.utils.hold_out import count_fifth
 
 FOLDS = 5
 FLAGS = flags.FLAGS
@@ -48,7 +49,7 @@ def count_held_out(rule, n):
     """How many of n images a rule without folds holds out."""
     if rule == "half":
         return min(max(n // 10, 32), n // 2)
-    return max(n // 5, min(4, n // 2))
+    return count_fifth(n)
 
 
 def train(images, held_out, seed):

@@ -209,3 +209,17 @@ def make_backbone():
         if width == 5:
             x = keras.layers.Add()([x, x])
     return keras.Model(images, x)
+
+
+class Batches(keras.utils.PyDataset):
+    """Full batches of an array of images."""
+
+    def __init__(self, images, size):
+        super().__init__()
+        self.images, self.size = images, size
+
+    def __len__(self):
+        return len(self.images) // self.size
+
+    def __getitem__(self, i):
+        return (self.images[self.size * i : self.size * (i + 1)],)

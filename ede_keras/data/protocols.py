@@ -10,6 +10,7 @@ from ede_keras.data.datasets import list_classes, resolve_normal
 from ede_keras.data.mask_files import Masks
 from ede_keras.errors import InputError
 from ede_keras.utils import scratch
+from ede_keras.utils.hold_out import count_held_out
 
 # A separate random stream for each decision: a change of one rule does not affect the others.
 _NORMALS, _ANOMALIES, _VALIDATION, _OBJECT = range(4)
@@ -48,7 +49,8 @@ def make_split(
 ) -> Split:
     """Splits a dataset for one-class learning.
 
-    Some of the normal training images are held out as `x_val`; see `count_held_out`.
+    Some of the normal training images are held out as `x_val`; a tenth, but at least 32; of
+    fewer than 160 a fifth, but at least 4 and at most half.
 
     Args:
         dataset: The labelled images.
@@ -220,16 +222,6 @@ def _hold_out(
         )
     val, rest = np.split(_rng(seed, _VALIDATION).permutation(train), [count_held_out(n)])
     return np.sort(rest), np.sort(val)
-
-
-def count_held_out(n: int) -> int:
-    """How many of n normal images are held out of training, for the scale and the threshold.
-
-    A tenth, but at least 32; of fewer than 160 images a fifth, but at least 4; and never more than
-    half of them. More images to train on separate better, and fewer than 4 say nothing about the
-    share of false alarms: `benchmarks.held_out` measures both.
-    """
-    return min(max(n // 10, 32), max(n // 5, min(4, n // 2)))
 
 
 def _pooled_labels(dataset: Dataset) -> np.ndarray:

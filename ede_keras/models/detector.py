@@ -17,7 +17,9 @@ from ede_keras.models import diagnosis
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.graph_model import GraphModel
 from ede_keras.utils import pipeline
+from ede_keras.utils.hold_out import count_fifth
 from ede_keras.utils.tracing import trace_once
+from ede_keras.utils.validation import check_enough
 
 
 class AnomalyDetector(GraphModel):
@@ -255,16 +257,13 @@ class AnomalyDetector(GraphModel):
         train_normals = np.asarray(train_normals)
         order = np.random.default_rng(0).permutation(len(train_normals))
         aside = np.zeros(len(train_normals), bool)
-        aside[order[: max(len(order) // 5, min(4, len(order) // 2), 1)]] = True
+        aside[order[: count_fifth(len(order))]] = True
         return train_normals[~aside], train_normals[aside]
 
     def _adapt_pretext(self, train_normals, verbose):
         """Gives the pretext the codes of at most `memory_size` normal images."""
-        if hasattr(train_normals, "__array__") and len(train_normals) < 2:
-            raise InputError(
-                "Expected at least 2 normal images to learn from, besides the held-out ones. "
-                f"Received: {len(train_normals)}"
-            )
+        if hasattr(train_normals, "__array__"):
+            check_enough(train_normals)
         chosen = self._choose(train_normals)
         codes = self._predict_inner("codes", self.graph.codes, chosen, 32, verbose)
         # Codes that are not finite mean that training has diverged; `calibrate` warns about it.

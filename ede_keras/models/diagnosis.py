@@ -8,12 +8,16 @@ import numpy as np
 # Of the variance of normal images; with less the map of drawn parts with scratches was no better
 # than chance.
 LEAST_EXPLAINED = 0.5
+# How many times as high as Equations (1) and (2) healthy training does not drive Equation (3).
+RUNAWAY = 10
 # What may help, by argument: the value to set, and how to say it.
 _REMEDIES = {
     "image_weight": (None, "raise `image_weight`"),
     "fixed_latent_target": (True, "use `fixed_latent_target=True`"),
     "schedule": ("floored_inverse_epoch", "use `schedule='floored_inverse_epoch'`"),
     "score": ("image", "use `score='image'`"),
+    "phase2_form": ("bounded", "use `phase2_form='bounded'`"),
+    "phase_floor": (None, "raise `phase_floor`"),
 }
 
 
@@ -63,6 +67,29 @@ def warn_if_collapsed(scores: np.ndarray, latents: np.ndarray, model: Any = None
             + "".join(f", {r}" for r in find_remedies(("score",), model))
             + "."
         )
+
+
+def warn_if_running_away(
+    epoch: int, adversarial: float, reconstruction: float, model: Any = None
+) -> bool:
+    """Warns if EDE1 drives Equation (3) far above what EDE2 can answer; returns whether it does.
+
+    Args:
+        epoch: The epoch that has ended, from 0.
+        adversarial: Equation (3), the epoch's mean.
+        reconstruction: The mean of Equations (1) and (2).
+        model: The detector, if it is known.
+    """
+    times = adversarial / max(reconstruction, 1e-12)
+    if times > RUNAWAY:
+        _warn(
+            f"EDE1 runs away in phase 2: after epoch {epoch + 1} Equation (3) is {times:.0f} "
+            "times as high as Equations (1) and (2), so x2' shows no image and its terms of the "
+            "score tell little. Try any of these: lower the learning rate"
+            + "".join(f", {r}" for r in find_remedies(("phase2_form", "phase_floor"), model))
+            + "."
+        )
+    return times > RUNAWAY
 
 
 def warn_if_blurred(images: np.ndarray, reconstructions: np.ndarray) -> None:

@@ -6,11 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ede_keras.models.diagnosis import find_remedies
-
-# How many times as high as Equations (1) and (2) healthy training does not drive Equation (3).
-RUNAWAY = 10
-_REMEDIES = ("Use phase2_form='bounded'", "a higher phase_floor")
+from ede_keras.models.diagnosis import find_remedies, warn_if_running_away
 
 
 def with_epoch_follower(callbacks: Any, model: keras.Model) -> Any:
@@ -44,20 +40,12 @@ class _EpochFollower(keras.callbacks.Callback):
                 stacklevel=2,
             )
         elif logs and self.model.has_adversary and not self._ran_away:
-            self._warn_if_running_away(epoch, logs)
+            self._ran_away = self._has_run_away(epoch, logs)
 
-    def _warn_if_running_away(self, epoch, logs):
+    def _has_run_away(self, epoch, logs):
         w = float(self.model.phase_weight)
         if w >= 1 or not {"loss", "ede1_loss", "ede2_loss"} <= set(logs):
-            return
+            return False
         # Equation (7) minus (6), where Equations (1) and (2) nearly cancel.
         adversarial = (logs["ede2_loss"] - logs["ede1_loss"]) / (2 * (1 - w))
-        times = adversarial / max(logs["loss"] / 2, 1e-12)
-        if times > RUNAWAY:
-            self._ran_away = True
-            warnings.warn(
-                f"EDE1 runs away in phase 2: after epoch {epoch + 1} Equation (3) is {times:.0f} "
-                "times as high as Equations (1) and (2), so x2' shows no image and its terms of "
-                f"the score tell little. {' or '.join(_REMEDIES)}.",
-                stacklevel=2,
-            )
+        return warn_if_running_away(epoch, adversarial, logs["loss"] / 2, self.model)

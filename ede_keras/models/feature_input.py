@@ -11,7 +11,7 @@ from ede_keras.errors import InputError
 from ede_keras.models.feature_store import FeatureStore
 from ede_keras.models.spaces import FeatureSpace, PixelSpace
 from ede_keras.utils import pipeline
-from ede_keras.utils.validation import check_images
+from ede_keras.utils.validation import check_enough, check_images
 
 # Of a data set without end, so many batches set the scale of the features.
 _BATCHES_FOR_SCALE = 64
@@ -106,8 +106,8 @@ class FeatureInput(keras.Model):
         if isinstance(self.space, PixelSpace):
             light = self.space.lighting
             # A generator would lose the batches that are looked at.
-            is_stream = not hasattr(images, "__array__") and not hasattr(images, "__len__")
-            if light and not is_stream and not float(light.adapted.numpy()):
+            is_seen = isinstance(images, Iterator) or (light and float(light.adapted.numpy()))
+            if light and not is_seen:
                 light.adapt(_first_images(images))
             return images
         if not float(self.space.scaling.adapted.numpy()):
@@ -117,29 +117,32 @@ class FeatureInput(keras.Model):
     def adapt_memory(self, train_normals: Any) -> None:
         """Lets the memory learn from normal images, given as images or as a backbone's features."""
         if isinstance(self.space, FeatureSpace):
-            rows = _at_least_two(self._rows(train_normals))
+            rows = self._rows(train_normals)
+            check_enough(rows)
             self.space.memory.adapt(rows, self.space.scaling)
             return
+        assert self.space.memory is not None
+        x = self._prepare_for_memory(train_normals)
+        check_enough(x)
+        self.space.memory.adapt(x)
+
+    def _prepare_for_memory(self, images):
+        """X of the normal images that the memory learns from."""
         most = min(self.memory_size, max(_PIXELS_FOR_MEMORY // math.prod(self.space.shape), 2))
         seen: list[np.ndarray] = []
-        for batch in pipeline.take_batches(self._choose(train_normals, most), most):
+        for batch in pipeline.take_batches(self._choose(images, most), most):
             seen.append(np.asarray(self.prepare(batch)))
             if sum(map(len, seen)) >= most:
                 break
-        assert self.space.memory is not None
-        self.space.memory.adapt(_at_least_two(np.concatenate(seen)[:most]))
+        return np.concatenate(seen)[:most]
 
     def _rows(self, images):
         """Features as an array: given ones, or those of a data set's first batches."""
         is_features = len(pipeline.find_shape(images)) == 2
         if is_features and isinstance(images, np.ndarray):
             return images
-        rows = []
-        for i, batch in enumerate(images if is_features else self._extract(images)):
-            rows.append(np.asarray(pipeline.take_images(batch)))
-            if i + 1 == _BATCHES_FOR_SCALE:
-                break
-        return np.concatenate(rows)
+        batches = images if is_features else self._extract(images)
+        return np.concatenate(list(pipeline.take_batches(batches, _BATCHES_FOR_SCALE)))
 
 
 def _first_images(images: Any) -> np.ndarray:
@@ -147,13 +150,3 @@ def _first_images(images: Any) -> np.ndarray:
     if hasattr(images, "__array__"):
         return np.asarray(images)[:_IMAGES_FOR_LIGHT]
     return np.concatenate(list(pipeline.take_batches(images, _BATCHES_FOR_LIGHT)))
-
-
-def _at_least_two(images: np.ndarray) -> np.ndarray:
-    """The same normal images, or an `InputError` if there are too few."""
-    if len(images) < 2:
-        raise InputError(
-            "Expected at least 2 normal images to learn from, besides the held-out ones. "
-            f"Received: {len(images)}"
-        )
-    return images

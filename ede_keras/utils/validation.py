@@ -98,6 +98,15 @@ def check_images(images: object, image_shape: Sequence[int | None]) -> None:
         _check_pixels(np.asarray(images))
 
 
+def check_enough(images: Sequence) -> None:
+    """Raises an `InputError` for fewer than two normal images: they show no variation."""
+    if len(images) < 2:
+        raise InputError(
+            "Expected at least 2 normal images to learn from, besides the held-out ones. "
+            f"Received: {len(images)}"
+        )
+
+
 def _check_shape(shape: Sequence[int | None], image_shape: Sequence[int | None]) -> None:
     expected = [None, *image_shape]
     fits = len(shape) == 4 and all(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from makers import Batches
 
 import ede_keras
 from ede_keras.errors import InputError
@@ -119,24 +120,12 @@ def test_the_light_of_training_is_saved(build, photographs, tmp_path):
         np.testing.assert_allclose(again[name], terms, rtol=1e-4, atol=1e-4)
 
 
-class Batches(keras.utils.PyDataset):
-    def __init__(self, images):
-        super().__init__()
-        self.images = images
-
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, i):
-        return (self.images[30 * i : 30 * (i + 1)],)
-
-
 def test_all_kinds_of_data_sets_train_and_calibrate(build, photographs):
     """The light and the memory are those of the array."""
     whole = photographs[:60]
     batches = tf.data.Dataset.from_tensor_slices(whole).batch(30)
     ranges, terms = [], []
-    for data in (whole, batches, Batches(whole)):
+    for data in (whole, batches, Batches(whole, 30)):
         model = build(image_shape=(16, 16, 1), components=4, memory_size=60, lighting=0.2)
         model.fit(data, epochs=1, verbose=0)
         ranges.append(float(model.light.range))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from makers import Batches
 
 
 def test_fit_takes_arrays_datasets_and_callbacks(build, images):
@@ -27,20 +28,8 @@ def test_labels_in_a_dataset_are_not_looked_at(build, images):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-class Batches(keras.utils.PyDataset):
-    def __init__(self, images):
-        super().__init__()
-        self.images = images
-
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, i):
-        return (self.images[35 * i : 35 * (i + 1)],)
-
-
 def test_fit_takes_a_py_dataset_and_a_validation_split(build, images):
-    assert "loss" in build().fit(Batches(images), verbose=0).history
+    assert "loss" in build().fit(Batches(images, 35), verbose=0).history
     history = build().fit(images, validation_split=0.2, verbose=0).history
     assert "val_loss" in history
 

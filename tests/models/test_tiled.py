@@ -10,6 +10,7 @@ from makers import write_folder
 
 from ede_keras.errors import InputError
 from ede_keras.layers import tiles as tiles_module
+from ede_keras.layers.lighting import COPIES
 from ede_keras.layers.tiles import Tiles, tile_starts
 from ede_keras.models.tiled import TiledDetector
 
@@ -138,7 +139,7 @@ def test_the_commands(run_command, tmp_path):
     run_command("train.py", *flags)
     run = tmp_path / "parts/good/0"
     config, metrics = (json.loads((run / f"{n}.json").read_text()) for n in ("config", "metrics"))
-    assert config["image_shape"] == [40, 40, 1] and config["memory_size"] == 3 * 16
+    assert config["image_shape"] == [40, 40, 1] and config["memory_size"] == COPIES * 3 * 16
     assert (config["tile"], config["stride"]) == (16, 12) and "pixel_aupro" in metrics
     run_command("evaluate.py", f"--run_dir={run}", "--contamination=0.05", "--report")
     assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
