@@ -49,7 +49,7 @@ def make_split(
 ) -> Split:
     """Splits a dataset for one-class learning.
 
-    Some of the normal training images are held out as `x_val`; a tenth, but at least 32; of
+    Some of the normal training images are held out as `x_val`: a tenth, but at least 32; of
     fewer than 160 a fifth, but at least 4 and at most half.
 
     Args:
