@@ -8,10 +8,9 @@
 Each run is one of train.py in a temporary folder. With recipe features the baselines see the same
 features: the residual of principal components and the distance to the nearest normal one, of the
 vectors, and of the places (mean of the most deviating ones, as in the score). `map_auroc` is that
-of the anomaly map's highest value alone. A run that is in the
-results is skipped, so the same command continues where it stopped. The images stay where they are;
-their licences differ. Settings were chosen on elpv, deeppcb and magnetic tiles: the other sets are
-test sets.
+of the anomaly map's highest value alone. A run that is in the results is skipped, so the same
+command continues where it stopped. The images stay where they are; their licences differ. Settings
+were chosen on elpv, deeppcb and magnetic tiles: the other sets are test sets.
 """
 
 import subprocess

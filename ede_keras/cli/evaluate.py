@@ -83,7 +83,7 @@ def define_flags() -> None:
         "maps",
         None,
         "Folder for a picture of each image: where it is anomalous, with a contour. regions.csv "
-        "has the boxes.",
+        "has the boxes. With --watch only of anomalous images, and without regions.csv.",
     )
     flags.DEFINE_enum(
         "raw_maps", "none", maps.RAW_FORMATS, "Also write the maps as numbers, with --maps."
@@ -129,7 +129,8 @@ def evaluate_run() -> None:
     output_dir = results.make_output_dir(run_dir)
     white = config.get("max_value") or MAX_VALUE
     if FLAGS.watch:
-        watch.watch_by_model(Path(FLAGS.watch), output_dir, model, white)
+        pictures = results.choose_pictures(white)
+        watch.watch_by_model(Path(FLAGS.watch), output_dir, model, white, pictures)
         return
     to_score = load_images_to_score(config, model, output_dir)
     stem, images, true_labels, ids, drawn, named, _ = to_score
@@ -178,7 +179,7 @@ def main(argv: list[str]) -> None:
         )
     if FLAGS.watch:
         others = ["dataset", "normal", "layout", "strict", "sort", "report", "fail_on_anomaly"]
-        others += ["maps", "all_normal"]
+        others += ["all_normal"]
         common.refuse_flags(others, "has no effect with --watch; leave it out")
     if FLAGS.maps is None:
         common.refuse_flags(("raw_maps",), "works only with --maps; leave it out")

@@ -20,8 +20,9 @@ FLAGS = flags.FLAGS
 def evaluate_server() -> None:
     """Scores the image files of `--dataset` with the model of `--server`."""
     if FLAGS.watch:
+        output_dir, pictures = results.make_output_dir("."), results.choose_pictures()
         watch.watch_by_server(
-            Path(FLAGS.watch), results.make_output_dir("."), FLAGS.server, FLAGS.model_name
+            Path(FLAGS.watch), output_dir, FLAGS.server, FLAGS.model_name, pictures
         )
         return
     if FLAGS.dataset is None:

@@ -35,6 +35,14 @@ class Mapped(NamedTuple):
     anomaly_map: np.ndarray
 
 
+class Pictures(NamedTuple):
+    """Where pictures of anomalous images go, and in what form; see `write_maps`."""
+
+    folder: Path
+    raw: str
+    max_value: int
+
+
 def write_maps(
     folder: Path,
     images: Iterable[Mapped],
@@ -60,20 +68,32 @@ def write_maps(
         The number of images that have an anomalous region.
     """
     rows: list[tuple] = []
-    for name, source, anomaly_map in images:
-        pixels = _read(source, max_value)
-        values = tf.image.resize(anomaly_map[..., None], pixels.shape[:2]).numpy()[..., 0]
-        top = choose_top(pixel_threshold, [values])
-        overlay = draw_overlay(pixels, values, top, pixel_threshold)
-        path = folder / f"{_safe(name)}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            Image.fromarray(overlay).save(temporary)
-        _write_raw(path.with_suffix(f".{raw}"), values, raw)
-        rows += [(name, *region) for region in find_regions(values, pixel_threshold)]
+    for image in images:
+        values = write_map(folder, image, pixel_threshold, raw, max_value)
+        rows += [(image.name, *region) for region in find_regions(values, pixel_threshold)]
     columns = {column: [row[k] for row in rows] for k, column in enumerate(_COLUMNS)}
     write_csv(folder / REGIONS, columns)
     return len({name for name, *_ in rows})
+
+
+def write_map(
+    folder: Path, image: Mapped, pixel_threshold: float, raw: str, max_value: int
+) -> np.ndarray:
+    """Writes the picture of one image; arguments as in `write_maps`.
+
+    Returns:
+        The map at the image's own size, float32 `(height, width)`.
+    """
+    pixels = _read(image.source, max_value)
+    values = tf.image.resize(image.anomaly_map[..., None], pixels.shape[:2]).numpy()[..., 0]
+    top = choose_top(pixel_threshold, [values])
+    overlay = draw_overlay(pixels, values, top, pixel_threshold)
+    path = folder / f"{_safe(image.name)}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        Image.fromarray(overlay).save(temporary)
+    _write_raw(path.with_suffix(f".{raw}"), values, raw)
+    return values
 
 
 def _safe(name: Any) -> Path:

@@ -80,6 +80,13 @@ def end(labels: np.ndarray) -> None:
         sys.exit(ANOMALY_FOUND)
 
 
+def choose_pictures(max_value: int = MAX_VALUE) -> maps.Pictures | None:
+    """Where `--watch` writes pictures: the folder of `--maps`, if there is one."""
+    if FLAGS.maps is None:
+        return None
+    return maps.Pictures(make_folder(FLAGS.maps, "maps"), FLAGS.raw_maps, max_value)
+
+
 def write_maps(
     ids: np.ndarray,
     sources: Sequence[Any],

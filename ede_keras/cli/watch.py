@@ -7,12 +7,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ede_keras.cli.maps import Mapped, Pictures, write_map
 from ede_keras.cli.server_scoring import score_batch
-from ede_keras.errors import InputError
+from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.evaluation.score_images import read_files
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving.client import ScoringClient
@@ -127,8 +128,22 @@ class WatchLog:
         self.seen = {path: state for path, state in self.seen.items() if path in present}
 
 
-def watch_by_model(folder: Path, output_dir: Path, model: AnomalyDetector, max_value: int) -> None:
-    """Watches a folder with the model of a run; `max_value` is white in files of 16 bits."""
+def watch_by_model(
+    folder: Path,
+    output_dir: Path,
+    model: AnomalyDetector,
+    max_value: int,
+    pictures: Pictures | None = None,
+) -> None:
+    """Watches a folder with the model of a run.
+
+    Args:
+        folder: The folder.
+        output_dir: Where the results go.
+        model: A calibrated model.
+        max_value: The value of white in files of 16 bits.
+        pictures: Where pictures of anomalous images go; None for no pictures.
+    """
 
     def score(files: Sequence[Path]) -> Scored:
         images, _, problems = read_files(files, model.image_shape, max_value)
@@ -137,11 +152,23 @@ def watch_by_model(folder: Path, output_dir: Path, model: AnomalyDetector, max_v
         found = model.predict(images, verbose=0)
         return Scored(found["score"], found["label"], model.threshold, problems)
 
-    _watch_into_file(folder, output_dir, score)
+    def compute(path: Path) -> tuple[np.ndarray, float]:
+        images, _, problems = read_files([path], model.image_shape, max_value)
+        if problems:
+            raise UnreadableImage(problems[0])
+        return model.compute_maps(images)[0], model.pixel_threshold
+
+    _watch_into_file(folder, output_dir, score, pictures, compute)
 
 
-def watch_by_server(folder: Path, output_dir: Path, address: str, model_name: str) -> None:
-    """Watches a folder with the model of a server."""
+def watch_by_server(
+    folder: Path,
+    output_dir: Path,
+    address: str,
+    model_name: str,
+    pictures: Pictures | None = None,
+) -> None:
+    """Watches a folder with the model of a server; see `watch_by_model`."""
     with ScoringClient(address, model_name, batch_size=BATCH_SIZE) as client:
 
         def score(files: Sequence[Path]) -> Scored:
@@ -149,20 +176,40 @@ def watch_by_server(folder: Path, output_dir: Path, address: str, model_name: st
             threshold = float(found["threshold"][0]) if len(found["threshold"]) else 0.0
             return Scored(found["score"], found["label"], threshold, problems)
 
-        _watch_into_file(folder, output_dir, score)
+        def compute(path: Path) -> tuple[np.ndarray, float]:
+            found = client.compute_maps([path])
+            return found["anomaly_map"][0], float(found["pixel_threshold"][0])
+
+        _watch_into_file(folder, output_dir, score, pictures, compute)
 
 
-def _watch_into_file(folder, output_dir, score):
+def _watch_into_file(folder, output_dir, score, pictures, compute):
     """Watches a folder; the results go into a file of the output folder."""
     folder = folder.expanduser()
     look(folder)  # is it there?
+    if pictures and pictures.folder.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            "The pictures would be scored as images that arrive: choose a folder for --maps "
+            f"outside of --watch. Received: {pictures.folder}"
+        )
+
+    def draw(name: str, path: Path) -> None:
+        values, pixel_threshold = compute(path)
+        image = Mapped(name, path, values)
+        write_map(pictures.folder, image, pixel_threshold, pictures.raw, pictures.max_value)
+
     with WatchLog(output_dir / f"watch-{folder.resolve().name}.csv") as log:
         print(f"Watching {folder}; results go to {log.path}. Stop with Ctrl+C.", flush=True)
-        watch(folder, log, score, functools.partial(print, flush=True))
+        show = functools.partial(print, flush=True)
+        watch(folder, log, score, show, draw if pictures else None)
 
 
 def watch(
-    folder: Path, log: WatchLog, score: Callable[[Sequence[Path]], Scored], show: Callable = print
+    folder: Path,
+    log: WatchLog,
+    score: Callable[[Sequence[Path]], Scored],
+    show: Callable[[str], Any] = print,
+    draw: Callable[[str, Path], None] | None = None,
 ) -> None:
     """Scores the files of a folder, and those that arrive, until Ctrl+C.
 
@@ -174,6 +221,9 @@ def watch(
         log: Where the results go.
         score: Scores some files.
         show: Prints a line.
+        draw: Writes the picture of an anomalous image, given its path relative to the folder and
+            its path. A picture is written before the line of its image: after a stop between the
+            two it is written again.
     """
     n_scored = n_anomalous = 0
     before: dict[str, State] = {}
@@ -187,6 +237,8 @@ def watch(
                 files = {path: new[path] for path in ready[start : start + BATCH_SIZE]}
                 try:
                     scored = score([folder / path for path in files])
+                    if draw:
+                        _draw_anomalous(folder, list(files), scored, draw, show)
                 except (ConnectionError, TimeoutError) as error:
                     show(f"  waiting for the server: {error}")
                     break
@@ -200,12 +252,26 @@ def watch(
         show(f"\n{n_scored} images scored, {n_anomalous} anomalous: {log.path}")
 
 
+def _draw_anomalous(folder, files, scored, draw, show):
+    """Writes the pictures; an image that has gone since has none."""
+    for file, _ in _find_anomalous(files, scored):
+        try:
+            draw(file, folder / file)
+        except (UnreadableImage, FileNotFoundError) as error:
+            show(f"  {'':>10}  no picture {file}: {error}")
+
+
+def _find_anomalous(files, scored):
+    """`(file, score)` of the anomalous images."""
+    kept = [file for i, file in enumerate(files) if i not in scored.problems]
+    triples = zip(kept, scored.scores, scored.labels, strict=True)
+    return [(file, value) for file, value, label in triples if label]
+
+
 def _tell(files, scored, show):
     """Prints the anomalous images and the files with a problem."""
-    kept = [file for i, file in enumerate(files) if i not in scored.problems]
-    for file, value, label in zip(kept, scored.scores, scored.labels, strict=True):
-        if label:
-            show(f"  {value:>10.4g}  anomalous  {file}")
+    for file, value in _find_anomalous(files, scored):
+        show(f"  {value:>10.4g}  anomalous  {file}")
     for i, problem in scored.problems.items():
         show(f"  {'':>10}  not read   {files[i]}: {problem}")
 

@@ -31,7 +31,7 @@ def score(paths):
     return Scored(scores, (scores > 4).astype("int32"), 4.0, problems)
 
 
-def run_rounds(folder, path, rounds, score=score):
+def run_rounds(folder, path, rounds, score=score, draw=None):
     """Watches for some looks; `rounds` are what happens between them. Returns what was shown."""
     shown = []
     steps = iter(rounds)
@@ -44,7 +44,7 @@ def run_rounds(folder, path, rounds, score=score):
 
     with pytest.MonkeyPatch.context() as patch, WatchLog(path) as log:
         patch.setattr("ede_keras.cli.watch.time.sleep", sleep)
-        watch(folder, log, score, shown.append)
+        watch(folder, log, score, shown.append, draw)
     return shown
 
 
@@ -169,6 +169,67 @@ def test_the_command_goes_on_after_a_kill(run_dir, fork_command, run_command, tm
             float(by_path[row["path"]]["score"]), float(row["score"]), rtol=1e-5
         )
         assert by_path[row["path"]]["label"] == row["label"]
+
+
+def test_pictures_of_anomalous_images(tmp_path):
+    """An image that goes while it is scored has no picture, and is not the end."""
+    folder = tmp_path / "arriving"
+    folder.mkdir()
+    for name, size in (("bad.png", 5), ("good.png", 3), ("gone.png", 6), ("late.txt", 7)):
+        (folder / name).write_bytes(b"1" * size)
+    drawn = []
+
+    def draw(name, path):
+        if name == "gone.png":
+            path.unlink()
+        drawn.append((name, path.read_bytes()))
+
+    shown = run_rounds(folder, tmp_path / "log.csv", [nothing, nothing], draw=draw)
+    assert drawn == [("bad.png", b"1" * 5)]
+    assert any("no picture gone.png" in line for line in shown)
+    rows = {row["path"]: row["label"] for row in read_rows(tmp_path / "log.csv")}
+    assert rows == {"bad.png": "1", "good.png": "0", "gone.png": "1", "late.txt": ""}
+
+
+def test_a_picture_is_written_before_the_line_of_its_image(tmp_path):
+    folder = tmp_path / "arriving"
+    folder.mkdir()
+    (folder / "bad.png").write_bytes(b"12345")
+
+    def fill_the_disk(name, path):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        run_rounds(folder, tmp_path / "log.csv", [nothing, nothing], draw=fill_the_disk)
+    assert read_rows(tmp_path / "log.csv") == []
+    drawn = []
+    run_rounds(folder, tmp_path / "log.csv", [nothing], draw=lambda name, path: drawn.append(name))
+    assert drawn == ["bad.png"]
+
+
+def test_the_command_draws(run_dir, fork_command, run_command, tmp_path):
+    """The same pictures as without --watch, of the anomalous images only."""
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    folder = tmp_path / "arriving"
+    arrive(folder, *(f"in/{i}.png" for i in range(8)))
+    command = ("evaluate.py", f"--run_dir={run}", "--contamination=0.9")
+    watching = (*command, f"--watch={folder}", "--raw_maps=npy")
+    done = run_command(*watching, f"--maps={folder}/maps", check=False)
+    assert done.returncode == 1 and "choose a folder for --maps outside of --watch" in done.stderr
+    fork = fork_command(*watching, f"--maps={tmp_path}/pictures")
+    rows = wait_for(run / "watch-arriving.csv", 8)
+    fork.send_signal(signal.SIGINT)
+    assert fork.communicate().returncode == 0
+    anomalous = {row["path"] for row in rows if row["label"] == "1"}
+    pictures = tmp_path / "pictures"
+    found = {p.relative_to(pictures).as_posix() for p in pictures.rglob("*") if p.is_file()}
+    assert anomalous
+    assert found == {f"{path}.{ending}" for path in anomalous for ending in ("png", "npy")}
+    run_command(*command, f"--dataset={folder}", f"--maps={tmp_path}/all", "--raw_maps=npy")
+    places = ("pictures", "all")
+    for path in anomalous:
+        drawn, expected = (np.load(tmp_path / place / f"{path}.npy") for place in places)
+        np.testing.assert_allclose(drawn, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_flags_that_have_no_effect(run_dir, run_command, tmp_path):
