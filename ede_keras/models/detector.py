@@ -213,7 +213,9 @@ class AnomalyDetector(GraphModel):
         terms, latents = self._terms_and_latents(held_out, verbose=verbose)
         pretext = self.pretext if self.pretext and self.pretext.term_weights else None
         if self.memory or pretext:
-            self.anomaly_score.adapt(terms, pretext.reliability(terms) if pretext else {})
+            reliability = pretext.reliability(terms) if pretext else {}
+            diagnosis.warn_if_unreliable(reliability)
+            self.anomaly_score.adapt(terms, reliability)
         scores, _ = self.combine_terms(terms)
         diagnosis.warn_if_collapsed(scores, latents, self)
         self.set_threshold(normal_quantile(scores, self.contamination))

@@ -1,6 +1,7 @@
 """Warnings about training that failed; each says what to do."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 LEAST_EXPLAINED = 0.5
 # How many times as high as Equations (1) and (2) healthy training does not drive Equation (3).
 RUNAWAY = 10
+# Below this reliability a term of the pretext says little. Flat images have less than .05, and all
+# classes and parts that were measured have 1.
+LEAST_RELIABLE = 0.25
 # What may help, by argument: the value to set, and how to say it.
 _REMEDIES = {
     "image_weight": (None, "raise `image_weight`"),
@@ -108,6 +112,21 @@ def warn_if_blurred(images: np.ndarray, reconstructions: np.ndarray) -> None:
             "held-out normal images, so the anomaly map hardly shows where an image is anomalous. "
             "Use recipe features, train longer, or leave the tiles out."
         )
+
+
+def warn_if_unreliable(reliability: Mapping[str, float]) -> None:
+    """Warns if a term of the pretext says little about held-out normal images.
+
+    Args:
+        reliability: From 0 to 1, by term, as `Pretext.reliability` returns it.
+    """
+    for name, value in reliability.items():
+        if value < LEAST_RELIABLE:
+            _warn(
+                f"The pretext says little about held-out normal images: its term {name!r} counts "
+                f"{value:.0%} of its weight. Train longer; if the images look alike in all "
+                "directions, as round parts do, use recipe features or `pretext='none'`."
+            )
 
 
 def warn_if_inverted(auroc: float | None, model: Any = None) -> None:

@@ -164,6 +164,8 @@ def test_a_pretext_that_says_nothing_does_not_count(build):
     model.fit(flat, batch_size=20, epochs=3, verbose=0)
     reliability = model.pretext.reliability(model.compute_terms(flat))
     assert list(reliability) == ["pretext"] and reliability["pretext"] < 0.05
+    with pytest.warns(UserWarning, match=r"'pretext' counts [0-4]% of its weight.*round parts"):
+        model.calibrate(flat[:40], held_out=flat[40:])
 
 
 def test_saved_with_memory_and_scale(build, images, tmp_path):
