@@ -48,6 +48,7 @@ from ede_keras.models.tiled import TiledDetector
 from ede_keras.models.variants import AutoEncoder, SingleEDE, TwinEDE
 from ede_keras.serving.savedmodel import export_savedmodel
 from ede_keras.training.fit_recipe import fit_recipe
+from ede_keras.training.fit_rival import fit_rival
 from ede_keras.version import __version__
 
 __all__ = [
@@ -62,5 +63,6 @@ __all__ = [
     "__version__",
     "export_savedmodel",
     "fit_recipe",
+    "fit_rival",
     "score_images",
 ]

@@ -14,6 +14,7 @@ FLOORS = [
     {"utils"},
     {"layers", "data", "backbones"},
     {"models"},
+    {"rivals"},
     {"training"},
     {"evaluation", "serving"},
     {"cli"},
@@ -22,7 +23,7 @@ FLOORS = [
     {"__init__", "callbacks", "client", "datasets", "export", "protocols", "recipes"},
 ]
 # Models take arrays, wherever these come from.
-NOT_ALLOWED = {("models", "data"), ("training", "data")}
+NOT_ALLOWED = {("models", "data"), ("rivals", "data"), ("training", "data")}
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 
 

@@ -188,7 +188,8 @@ def decision(model, n_held_out):
     names = "threshold", "pixel_threshold", "omega1", "contamination"
     n_above = count_above(n_held_out, model.contamination)
     promise = expect_false_alarms(n_held_out, n_above)._asdict()
-    return {**{name: getattr(model, name) for name in names}, "false_alarms": promise}
+    own = {name: getattr(model, name) for name in names if hasattr(model, name)}
+    return {**own, "false_alarms": promise}
 
 
 def write_scores(json_path, csv_path, ids, true_labels, scored, facts, model=None):

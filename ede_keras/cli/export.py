@@ -57,7 +57,7 @@ def describe_model(
         The text of `MODEL.md`.
     """
     facts = {
-        "recipe": f"{config['recipe']}, variant {config['variant']}",
+        **_describe_method(config),
         **_describe_backbone(config),
         "trained on": f"{config['dataset']}, normal class {config['normal_name']}, "
         f"protocol {config['protocol']}, seed {config['seed']}, {metrics['n_train']} images",
@@ -78,6 +78,13 @@ def describe_model(
         facts[f"`{FORMATS[name].file_name}`"] = "same inputs and outputs as `serving_default`"
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
     return "\n".join(["# Anomaly detector", "", "| | |", "| --- | --- |", *rows, ""])
+
+
+def _describe_method(config):
+    """The recipe and the variant of an EDE, or the name of another method."""
+    if config.get("method", "ede") != "ede":
+        return {"method": config["method"]}
+    return {"recipe": f"{config['recipe']}, variant {config['variant']}"}
 
 
 def _describe_backbone(config: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from absl import flags
 
 from ede_keras.backbones.sources import load_backbone
-from ede_keras.cli import argument_flags, common
+from ede_keras.cli import argument_flags, common, train_rival
 from ede_keras.cli.argument_flags import given_arguments
 from ede_keras.cli.runs import METRICS, MODEL, SCORES, RunFolder, check_run_name
 from ede_keras.cli.train_config import AUTO, choose_image_shape, choose_recipe, describe
@@ -28,6 +28,7 @@ from ede_keras.layers.tiles import check_tiling, count_tiles, cut_tiles
 from ede_keras.models.recipes import RECIPES, get_recipe
 from ede_keras.models.tiled import TiledDetector
 from ede_keras.models.variants import VARIANTS
+from ede_keras.rivals import RIVALS
 from ede_keras.training.callbacks import CtrlC
 from ede_keras.training.fit_recipe import fit_recipe
 from ede_keras.training.live_view import LiveView
@@ -85,6 +86,12 @@ def define_flags():
         "else default.",
     )
     flags.DEFINE_enum("variant", "full", tuple(VARIANTS), "Variant, a row of Table 5's ablation.")
+    flags.DEFINE_enum(
+        "method",
+        train_rival.EDE,
+        (train_rival.EDE, *RIVALS),
+        "Method: ede, or one that it is compared with, which has no recipe and no variant.",
+    )
     argument_flags.define_argument_flags()
     flags.adopt_module_key_flags(argument_flags)
     flags.DEFINE_enum(
@@ -208,8 +215,9 @@ def main(argv):
     common.set_determinism(FLAGS.seed, FLAGS.deterministic)
     if FLAGS.stride and not FLAGS.tile:
         raise InputError("--stride has no effect without --tile: leave it out.")
-    recipe = choose_recipe(FLAGS.recipe, FLAGS.dataset)
-    backbone = FLAGS.backbone or RECIPES[recipe].get("backbone")
+    is_rival = FLAGS.method != train_rival.EDE and train_rival.check_flags()
+    recipe = FLAGS.method if is_rival else choose_recipe(FLAGS.recipe, FLAGS.dataset)
+    backbone = FLAGS.backbone or RECIPES.get(recipe, {}).get("backbone")
     read_shape, largest_side = choose_image_shape(backbone, FLAGS.image_size, FLAGS.tile)
     dataset = load_dataset(
         FLAGS.dataset,
@@ -230,16 +238,21 @@ def main(argv):
     if FLAGS.tile:
         check_tiling(image_shape, tile_shape(image_shape), FLAGS.stride)
     # All errors in the arguments are reported here, before a folder is made.
-    arguments, training = get_recipe(
-        recipe,
-        tile_shape(image_shape),
-        n_tiles * len(split.x_train),
-        unused=VARIANTS[FLAGS.variant].unused_arguments,
-        **given_arguments(FLAGS),
-    )
-    with strategy.scope():
-        backbone = arguments.backbone and load_backbone(arguments.backbone)
-    config = describe(recipe, backbone, dataset, split, arguments, training)
+    if is_rival:
+        values = train_rival.resolve(image_shape)
+    else:
+        arguments, training = get_recipe(
+            recipe,
+            tile_shape(image_shape),
+            n_tiles * len(split.x_train),
+            unused=VARIANTS[FLAGS.variant].unused_arguments,
+            **given_arguments(FLAGS),
+        )
+        with strategy.scope():
+            backbone = arguments.backbone and load_backbone(arguments.backbone)
+        values = {**arguments.to_dict(), "backbone_sha256": backbone and backbone.sha256}
+        values |= training.to_dict()
+    config = describe(recipe, dataset, split, values)
     run = RunFolder(FLAGS.output_dir, config)
     state = devices.run_on_chief(
         strategy, lambda: run.begin(FLAGS.resume, FLAGS.overwrite), ("new", "resumed", "finished")
@@ -262,7 +275,10 @@ def main(argv):
         common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
     del dataset  # the split has copies of what it needs
     try:
-        model, seconds = train(recipe, backbone, x_train, x_val, run.work, strategy)
+        if is_rival:
+            model, seconds = train_rival.train(x_train, run.work)
+        else:
+            model, seconds = train(recipe, backbone, x_train, x_val, run.work, strategy)
         if model:
             if FLAGS.tile:
                 model = TiledDetector(model, image_shape, FLAGS.stride, arguments.contamination)

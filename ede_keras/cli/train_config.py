@@ -61,8 +61,8 @@ def absolute(path):
     return os.path.abspath(os.path.expanduser(path))
 
 
-def describe(recipe, backbone, dataset, split, arguments, training):
-    """The run's config: the data and every argument that shapes the result."""
+def describe(recipe, dataset, split, arguments):
+    """The run's config: the data and every argument, by name, that shapes the result."""
     return {
         "dataset": dataset.name,
         "dataset_path": None if FLAGS.dataset in BUILT_IN else absolute(FLAGS.dataset),
@@ -74,6 +74,7 @@ def describe(recipe, backbone, dataset, split, arguments, training):
         "named_normal": FLAGS.normal,
         "seed": FLAGS.seed,
         "run_name": FLAGS.run_name,
+        "method": FLAGS.method,
         "recipe": recipe,
         "variant": FLAGS.variant,
         "deterministic": FLAGS.deterministic,
@@ -81,8 +82,6 @@ def describe(recipe, backbone, dataset, split, arguments, training):
         "tile": FLAGS.tile,
         "stride": FLAGS.stride,
         "max_value": dataset.max_value,
-        **arguments.to_dict(),
-        "backbone_sha256": backbone and backbone.sha256,
+        **arguments,
         "image_shape": list(split.x_train.shape[1:]),
-        **training.to_dict(),
     }

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def fit_recipe(
         last = Path(checkpoint_dir, "last.keras")
         asked = {"variant": variant.__name__, "seed": seed, **_plain(arguments, training)}
         # All workers stop if the chief refuses.
-        devices.run_on_chief(strategy, lambda: _check_or_note(last.parent, asked), [None])
+        devices.run_on_chief(strategy, lambda: check_or_note(last.parent, asked), [None])
     if last is not None and last.exists():
         with reading(last, START_AGAIN), strategy.scope():
             model = keras.saving.load_model(last)
@@ -132,8 +132,13 @@ def fit_recipe(
     return model, history
 
 
-def _check_or_note(folder, asked):
-    """Records the arguments of a training run; an `InputError` if others are recorded there."""
+def check_or_note(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Records the arguments of a training run; an `InputError` if others are recorded there.
+
+    Args:
+        folder: Where the run is; created if missing.
+        asked: The arguments by name, as JSON knows them.
+    """
     path = folder / "arguments.json"
     if not (folder / "last.keras").exists() or not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

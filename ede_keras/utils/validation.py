@@ -1,7 +1,7 @@
 """Checks of arguments and images."""
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Sized
 
 import keras
 import numpy as np
@@ -98,7 +98,7 @@ def check_images(images: object, image_shape: Sequence[int | None]) -> None:
         _check_pixels(np.asarray(images))
 
 
-def check_enough(images: Sequence) -> None:
+def check_enough(images: Sized) -> None:
     """Raises an `InputError` for fewer than two normal images: they show no variation."""
     if len(images) < 2:
         raise InputError(

@@ -1,0 +1,61 @@
+"""What `ede-train --method=NAME` does in place of training an EDE."""
+
+import time
+from pathlib import Path
+
+from absl import flags
+
+from ede_keras.cli import common
+from ede_keras.cli.argument_flags import given_arguments
+from ede_keras.rivals import Rival
+from ede_keras.training.callbacks import CtrlC
+from ede_keras.training.fit_rival import fit_rival, resolve_rival
+from ede_keras.utils.files import read_csv
+
+FLAGS = flags.FLAGS
+EDE = "ede"
+# Flags of an EDE alone.
+OF_EDE = ("recipe", "variant", "tile", "stride", "strategy", "jit_compile")
+
+
+def check_flags() -> bool:
+    """True; or an `InputError` for flags that have no effect on a rival."""
+    common.refuse_flags(OF_EDE, f"has no effect with --method={FLAGS.method}; leave it out")
+    resolve_rival(FLAGS.method, **given_arguments(FLAGS))
+    return True
+
+
+def resolve(image_shape: tuple[int, ...]) -> dict[str, object]:
+    """All arguments of the method by name, those of its training among them."""
+    rival, own, training = resolve_rival(FLAGS.method, **given_arguments(FLAGS))
+    config = rival(image_shape, **own).get_config()
+    of_training = training._asdict() if rival.has_epochs else {}
+    return {**config, **of_training, "variant": None}
+
+
+def train(x_train, work: Path) -> tuple[Rival, float]:
+    """Trains the method, from its last checkpoint if there is one.
+
+    Args:
+        x_train: Normal images.
+        work: The run's folder.
+
+    Returns:
+        The model, and the seconds that it took.
+    """
+    began = time.perf_counter()
+    checkpoints = work / "checkpoints"
+    before = 0.0
+    if (history := checkpoints / "history.csv").exists():
+        before = sum(map(float, read_csv(history)["seconds"]))
+    with CtrlC() as ctrl_c:
+        model, _ = fit_rival(
+            FLAGS.method,
+            x_train,
+            seed=FLAGS.seed,
+            checkpoint_dir=checkpoints,
+            callbacks=[ctrl_c],
+            verbose=1 if common.bars() else 2 * (FLAGS.verbosity > common.QUIET),
+            **given_arguments(FLAGS),
+        )
+    return model, round(before + time.perf_counter() - began, 3)

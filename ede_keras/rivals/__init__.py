@@ -1,0 +1,28 @@
+"""Other methods than the paper's, as detectors with the same interface: what it is compared with.
+
+Each is built, trained, calibrated, saved and exported as an `EDE`; `train.py --method=NAME` does
+it all.
+"""
+
+from ede_keras.rivals.deep_svdd import DeepSVDD
+from ede_keras.rivals.ganomaly import GANomaly
+from ede_keras.rivals.isolation_forest import IsolationForest
+from ede_keras.rivals.kernel_density import KernelDensity
+from ede_keras.rivals.nearest_neighbour import NearestNeighbour
+from ede_keras.rivals.one_class_svm import OneClassSVM
+from ede_keras.rivals.pca import PrincipalComponents
+from ede_keras.rivals.rival import Rival, Training
+from ede_keras.rivals.vae import VAE
+
+RIVALS: dict[str, type[Rival]] = {
+    "vae": VAE,
+    "deep_svdd": DeepSVDD,
+    "ganomaly": GANomaly,
+    "one_class_svm": OneClassSVM,
+    "kernel_density": KernelDensity,
+    "pca": PrincipalComponents,
+    "isolation_forest": IsolationForest,
+    "nearest_neighbour": NearestNeighbour,
+}
+
+__all__ = ["RIVALS", "Rival", "Training", *(rival.__name__ for rival in RIVALS.values())]

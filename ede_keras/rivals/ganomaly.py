@@ -1,0 +1,97 @@
+"""GANomaly: an encoder-decoder-encoder against a discriminator, the parent of an EDE."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from ede_keras.layers import networks
+from ede_keras.rivals.rival import Rival, Training
+
+# The weights of the adversarial, the contextual and the encoder loss.
+WEIGHTS = (1.0, 50.0, 1.0)
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class GANomaly(Rival):
+    """G = E1, D, E2 and a discriminator f; the score is ‖E1(x) − E2(x̂)‖² with x̂ = D(E1(x)).
+
+    G minimizes ‖f(x) − f(x̂)‖² + 50 ‖x − x̂‖₁ + ‖z − ẑ‖², each a mean over elements, where f is the
+    discriminator's last hidden map. The discriminator minimizes the cross entropy of its decision.
+
+    Differences from the paper and its code: the networks are EDE's; scores use the statistics of
+    training in batch normalization, and are not scaled by the test set.
+
+    Reference: Akcay et al., "GANomaly", ACCV 2018, Equations (1) to (4) and (6).
+    """
+
+    training = Training(epochs=15, learning_rate=2e-4, beta_1=0.5)
+    default_latent_dim = 100
+    score_weights: ClassVar[Mapping[str, float]] = {"z_z1": 1.0}
+
+    def build_networks(self) -> None:
+        """E1, D, E2 and the discriminator, whose output is a logit."""
+        build = networks.build_encoder
+        self.encoder1 = build(*self.network_arguments, name="encoder1")
+        self.decoder = networks.build_decoder(*self.network_arguments, name="decoder")
+        self.encoder2 = build(*self.network_arguments, name="encoder2")
+        trunk = build(*self.network_arguments, name="trunk")
+        features = networks.find_features(trunk)
+        logit = keras.layers.Dense(1)(keras.layers.Flatten()(features))
+        self.discriminator = keras.Model(trunk.input, [features, logit], name="discriminator")
+        self.judge_optimizer = self.make_optimizer(name="judge_optimizer")
+
+    @property
+    def trained_networks(self) -> list[keras.Layer]:
+        """E1, D and E2."""
+        return [self.encoder1, self.decoder, self.encoder2]
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """Sets the optimizer of G; that of the discriminator is its copy."""
+        super().compile(optimizer or self.make_optimizer(), **kwargs)
+        self.judge_optimizer.learning_rate = float(self.optimizer.learning_rate)
+        self.judge_optimizer.build(self.discriminator.trainable_variables)
+
+    def train_step(self, data: Any) -> dict:
+        """One step of G, then one of the discriminator on the same images."""
+        x = self.prepare_batch(data)
+        variables = [v for network in self.trained_networks for v in network.trainable_variables]
+        with tf.GradientTape() as tape:
+            loss, fake = self.generator_loss(x)
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        judges = self.discriminator.trainable_variables
+        with tf.GradientTape() as tape:
+            judged = self.discriminator_loss(x, ops.stop_gradient(fake))
+        self.judge_optimizer.apply(tape.gradient(judged, judges), judges)
+        self.mean_loss.update_state(loss, sample_weight=tf.shape(x)[0])
+        return self.get_metrics_result()
+
+    def generator_loss(self, x: Any) -> tuple[Any, Any]:
+        """`(loss, x̂)` of G on a batch."""
+        z = self.encoder1(x, training=True)
+        fake = self.decoder(z, training=True)
+        z_hat = self.encoder2(fake, training=True)
+        real_features, _ = self.discriminator(x, training=True)
+        features, _ = self.discriminator(fake, training=True)
+        parts = (
+            ops.mean(ops.square(ops.stop_gradient(real_features) - features)),
+            ops.mean(ops.abs(x - fake)),
+            ops.mean(ops.square(z - z_hat)),
+        )
+        return sum(w * part for w, part in zip(WEIGHTS, parts, strict=True)), fake
+
+    def discriminator_loss(self, x: Any, fake: Any) -> Any:
+        """The cross entropy of real and regenerated images."""
+        _, real = self.discriminator(x, training=True)
+        _, other = self.discriminator(fake, training=True)
+        # ln(1 + e^-a) for the real ones, ln(1 + e^a) for the others.
+        return 0.5 * ops.mean(ops.softplus(-real) + ops.softplus(other))
+
+    def score_terms(self, x: Any) -> tuple[dict[str, Any], Any, Any]:
+        """‖z − ẑ‖², the mean over the entries; and x̂."""
+        z = self.encoder1(x, training=False)
+        fake = self.decoder(z, training=False)
+        z_hat = self.encoder2(fake, training=False)
+        return {"z_z1": ops.mean(ops.square(z - z_hat), axis=-1)}, z, fake

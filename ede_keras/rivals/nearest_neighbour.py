@@ -1,0 +1,41 @@
+"""Nearest neighbour: the score is the distance to the nearest normal image."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ede_keras.rivals.fitted import Fitted, FittedLayer, squared_distances
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class NearestRow(FittedLayer):
+    """The Euclidean distance to the nearest of the rows in memory, and that row."""
+
+    def add_own_weights(self) -> None:
+        """The rows."""
+        self.memory = self.zeros("memory", self.memory_size, self.row_length)
+
+    def call(self, rows: Any) -> tuple[Any, Any]:
+        """`(distance, nearest row)`."""
+        # Products find the row fast, but give small distances with rounding errors.
+        nearest = tf.gather(self.memory, ops.argmin(squared_distances(rows, self.memory), axis=-1))
+        return ops.sqrt(ops.sum(ops.square(rows - nearest), axis=-1)), nearest
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class NearestNeighbour(Fitted):
+    """The Euclidean distance of the pixels to those of the nearest normal image."""
+
+    score_weights: ClassVar[Mapping[str, float]] = {"distance": 1.0}
+
+    def build_layer(self) -> keras.Layer:
+        """`NearestRow`."""
+        return NearestRow(self.row_length, self.memory_size, name="nearest_row")
+
+    def learn(self, rows: np.ndarray) -> None:
+        """Keeps the rows; repeated ones fill the memory, and change no distance."""
+        self.fitted.memory.assign(np.resize(rows, self.fitted.memory.shape))

@@ -1,0 +1,167 @@
+"""Other methods, as detectors: what all of them promise."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
+import ede_keras
+from ede_keras.data.datasets import load_dataset
+from ede_keras.data.protocols import make_split
+from ede_keras.errors import InputError
+from ede_keras.rivals import RIVALS
+from ede_keras.training.fit_rival import resolve_rival
+
+# A few epochs on the digits; an untrained model of a method stays below its floor.
+SHORT = {"epochs": 2, "base_width": 8}
+FLOORS = {
+    "vae": 0.9,
+    "deep_svdd": 0.8,
+    "ganomaly": 0.6,
+    "one_class_svm": 0.95,
+    "kernel_density": 0.95,
+    "pca": 0.95,
+    "isolation_forest": 0.95,
+    "nearest_neighbour": 0.95,
+}
+
+
+@pytest.fixture(scope="module")
+def split():
+    return make_split(load_dataset("digits"), "split80", normal=6, seed=0)
+
+
+def short(method):
+    return SHORT if RIVALS[method].has_epochs else {}
+
+
+@pytest.fixture(scope="module", params=RIVALS)
+def trained(request, split):
+    """`(name, calibrated model)`."""
+    model, _ = ede_keras.fit_rival(request.param, split.x_train, verbose=0, **short(request.param))
+    model.calibrate(split.x_train, held_out=split.x_val)
+    return request.param, model
+
+
+def test_it_separates_as_an_untrained_one_does_not(trained, split):
+    name, model = trained
+    auroc = roc_auc_score(split.y_test, model.predict(split.x_test, verbose=0)["score"])
+    assert auroc > FLOORS[name]
+    keras.utils.set_random_seed(1)
+    arguments = {k: v for k, v in short(name).items() if k != "epochs"}
+    fresh = RIVALS[name](split.x_train.shape[1:], **arguments)
+    fresh.set_threshold(0)  # silences the warning
+    untrained = fresh.predict(split.x_test, verbose=0)["score"]
+    assert roc_auc_score(split.y_test, untrained) < FLOORS[name]
+
+
+def test_outputs_are_those_of_every_detector(trained, split):
+    _, model = trained
+    found = model.predict(split.x_test, verbose=0)
+    assert set(found) == {"score", "label", "anomaly_map"}
+    assert found["score"].dtype == "float32" and np.isfinite(found["score"]).all()
+    np.testing.assert_array_equal(found["label"], found["score"] > model.threshold)
+    assert found["anomaly_map"].shape == split.x_test.shape[:3]
+    held_out = model.predict(split.x_val, verbose=0)["score"]
+    assert (held_out > model.threshold).mean() <= model.contamination
+    terms = model.compute_terms(split.x_test)
+    total = sum(model.score_weights[name] * term for name, term in terms.items())
+    np.testing.assert_allclose(found["score"], total, rtol=1e-4, atol=1e-5)
+
+
+def test_a_score_does_not_depend_on_the_batch(trained, split):
+    _, model = trained
+    scores = model.predict(split.x_test, verbose=0)["score"]
+    alone = model.predict(split.x_test[:1], verbose=0)["score"]
+    np.testing.assert_allclose(alone, scores[:1], rtol=1e-3, atol=1e-4)
+
+
+def test_saved_and_exported(trained, split, tmp_path, run_python):
+    """The file is read in another process."""
+    _, model = trained
+    scores = model.predict(split.x_test, verbose=0)["score"]
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", split.x_test)
+    script = f"""
+import keras, numpy as np
+import ede_keras
+model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
+found = model.predict(np.load({str(tmp_path / "images.npy")!r}), verbose=0)
+np.save({str(tmp_path / "scores.npy")!r}, found["score"])
+print(model.threshold)
+"""
+    done = run_python("-c", script)
+    assert float(done.stdout.split()[-1]) == model.threshold
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), scores, rtol=1e-4, atol=1e-5)
+    path = ede_keras.export_savedmodel(model, tmp_path / "exported")
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    found = served(images=tf.constant(split.x_test, "float32"))["score"]
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_model(split):
+    scores = []
+    for _ in range(2):
+        model, _ = ede_keras.fit_rival("vae", split.x_train, verbose=0, seed=3, **SHORT)
+        model.set_threshold(0)
+        scores.append(model.predict(split.x_test, verbose=0)["score"])
+    np.testing.assert_allclose(*scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vae", "deep_svdd"])
+def test_training_goes_on_where_it_stopped(name, split, tmp_path):
+    """The history has every epoch once."""
+    arguments = {"base_width": 4, "min_steps": 2, "checkpoint_dir": tmp_path, "verbose": 0}
+    model, _ = ede_keras.fit_rival(name, split.x_train, epochs=2, **arguments)
+    steps = int(model.optimizer.iterations.numpy()) // 2
+    model, history = ede_keras.fit_rival(name, split.x_train, epochs=4, **arguments)
+    assert int(model.optimizer.iterations.numpy()) == 4 * steps
+    assert history.epoch[-1] == 3
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3", "4"]
+    with pytest.raises(InputError, match="other arguments: latent_dim"):
+        ede_keras.fit_rival(name, split.x_train, epochs=4, latent_dim=3, **arguments)
+
+
+def test_what_is_refused(split):
+    with pytest.raises(InputError, match="`method` must be one of vae"):
+        resolve_rival("gan")
+    with pytest.raises(InputError, match="VAE has no argument `pretext`"):
+        resolve_rival("vae", pretext="none")
+    with pytest.raises(InputError, match="PrincipalComponents has no argument `epochs`"):
+        resolve_rival("pca", epochs=3)
+    with pytest.raises(InputError, match="`x_train` must be a NumPy array"):
+        ede_keras.fit_rival("pca", [1])
+    with pytest.raises(InputError, match="at least 2 normal images"):
+        ede_keras.fit_rival("pca", split.x_train[:1])
+    model = RIVALS["vae"]((16, 16, 1))
+    with pytest.raises(InputError, match="omega1 has no effect"):
+        model.redecide({}, omega1=0.3)
+
+
+@pytest.mark.slow
+def test_the_commands(run_command, tmp_path):
+    flags = ("train.py", "--dataset=digits", "--normal=6", f"--output_dir={tmp_path}")
+    done = run_command(*flags, "--method=vae", "--recipe=paper", check=False)
+    assert done.returncode == 1 and "--recipe has no effect with --method=vae" in done.stderr
+    done = run_command(*flags, "--method=pca", "--pretext=none", check=False)
+    assert done.returncode == 1 and "has no argument --pretext" in done.stderr
+    short = ("--epochs=2", "--base_width=4", "--min_steps=2")
+    run_command(*flags, "--method=vae", *short, "--run_name=vae")
+    run_command(*flags, "--method=pca", "--run_name=pca")
+    run = tmp_path / "digits/6/vae"
+    config = json.loads((run / "config.json").read_text())
+    assert config["method"] == config["recipe"] == "vae" and config["variant"] is None
+    assert config["epochs"] == 2 and config["latent_dim"] == 32
+    done = run_command("evaluate.py", f"--run_dir={run}", "--report", "--contamination=0.2")
+    assert "images are anomalous" in done.stdout and (run / "evaluation.html").exists()
+    done = run_command("evaluate.py", f"--run_dir={run}", "--omega1=0.3", check=False)
+    assert done.returncode == 1 and "omega1 has no effect" in done.stderr
+    done = run_command("-m", "ede_keras.cli.compare", str(tmp_path))
+    assert {"vae", "pca"} <= {line.split()[1] for line in done.stdout.splitlines() if line}
+    out = tmp_path / "exported"
+    run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={out}")
+    assert "| method | vae |" in next(out.rglob("MODEL.md")).read_text()
