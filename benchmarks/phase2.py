@@ -37,6 +37,7 @@ FORMS = {
     "plain autoencoder": (AutoEncoder, {}),
     "printed": (EDE, {"phase2_form": "printed"}),
     "bounded": (EDE, {"phase2_form": "bounded"}),
+    "cooperative": (EDE, {"phase2_form": "cooperative"}),
     "restoration": (EDE, {"phase2_form": "restoration"}),
     "balanced": (phase2_forms.Balanced, {}),
     "margin": (phase2_forms.Margin, {}),

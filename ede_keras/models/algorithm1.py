@@ -23,10 +23,12 @@ def compute_objectives(model: Any, x: Any, training: bool) -> Objectives:
     return Objectives(reconstructions, model.phase2(x, latents, training))
 
 
-def weigh_phases(i: int, reconstruction: Any, adversarial: Any, phase_weight: Any) -> Any:
+def weigh_phases(model: Any, i: int, reconstruction: Any, adversarial: Any) -> Any:
     """EDE i + 1's loss, Equation (6) or (7); of losses, or of their gradients."""
     equation = (losses.ede1_loss, losses.ede2_loss)[i]
-    return equation(reconstruction, adversarial, phase_weight)
+    if i == 0 and model.phase2_form == "cooperative":  # EDE1 does not contend
+        adversarial = 0.0 * adversarial
+    return equation(reconstruction, adversarial, loss_weight(model))
 
 
 def limit_adversarial(model: Any, i: int, reconstructions: list, adversarial: Any) -> Any:
@@ -59,7 +61,7 @@ def loss_weight(model: Any) -> Any:
 def compute_loss(model: Any, i: int, objectives: Objectives) -> Any:
     """EDE i + 1's loss, Equation (6) or (7), a scalar."""
     adversarial = limit_adversarial(model, i, *objectives)
-    return weigh_phases(i, objectives.reconstructions[i], adversarial, loss_weight(model))
+    return weigh_phases(model, i, objectives.reconstructions[i], adversarial)
 
 
 def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectives, list[list]]:
@@ -77,11 +79,11 @@ def printed_gradients(model: Any, x: Any, edes: Iterable[int]) -> tuple[Objectiv
     """
     with tf.GradientTape(persistent=True) as tape:
         objectives = compute_objectives(model, x, training=True)
-        weight, share = loss_weight(model), _share()
+        share = _share()
         parts = {
             i: (
-                share * weigh_phases(i, objectives.reconstructions[i], 0.0, weight),
-                share * weigh_phases(i, 0.0, limit_adversarial(model, i, *objectives), weight),
+                share * weigh_phases(model, i, objectives.reconstructions[i], 0.0),
+                share * weigh_phases(model, i, 0.0, limit_adversarial(model, i, *objectives)),
             )
             for i in edes
         }
@@ -146,10 +148,10 @@ def _differentiate_phase2(model, x, latents):
 
 def _join(model, tape, i, objectives, latents, by_latents, by_weights):
     """EDE i + 1's loss, Equation (6) or (7), differentiated by its variables."""
-    weight, share = loss_weight(model), _share()
+    share = _share()
     reconstruction = objectives.reconstructions[i]
-    phase1 = tf.convert_to_tensor(weigh_phases(i, share, 0.0, weight))
-    phase2 = tf.convert_to_tensor(weigh_phases(i, 0.0, share, weight))
+    phase1 = tf.convert_to_tensor(weigh_phases(model, i, share, 0.0))
+    phase2 = tf.convert_to_tensor(weigh_phases(model, i, 0.0, share))
     if has_limit(model, i):
         phase2 *= tf.cast(is_below_limit(model, *objectives), phase2.dtype)
     variables = _by_id(model.ede_variables(i))

@@ -26,7 +26,7 @@ from ede_keras.models.schedules import SCHEDULES
 from ede_keras.utils.arguments import Arguments, Range, argument
 
 UPDATES = ("joint", "alternate")
-PHASE2_FORMS = ("printed", "bounded", "restoration")
+PHASE2_FORMS = ("printed", "bounded", "cooperative", "restoration")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
 PRETEXTS = ("none", *TRANSFORMATIONS)
@@ -175,8 +175,9 @@ class EDEArguments(Arguments):
     phase2_form: str = argument(
         "bounded",
         "What phase 2 is. printed: the contest of Equations (3) to (7), where EDE1 can run away; "
-        "bounded: the contest, with a limit for EDE1; restoration: both EDEs restore damaged "
-        "images, the share 1 - w(n) of each batch.",
+        "bounded: the contest, with a limit for EDE1; cooperative: EDE2 minimizes Equation (3), "
+        "and EDE1 does not raise it; restoration: both EDEs restore damaged images, the share "
+        "1 - w(n) of each batch.",
         choices=PHASE2_FORMS,
     )
     phase2_margin: float = argument(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ede_keras.models.algorithm1 import compute_loss, printed_gradients, shared_gradients
-from ede_keras.models.variants import VARIANTS
+from ede_keras.models.variants import VARIANTS, TwinEDE
 
 PAPER = {"e1": 0.7, "e2": 0.9, "d1": 0.6, "d2": 1.2}
 ALPHA, BETA, RATE, FLOOR = 5.0, 2.0, 0.01, 0.25
@@ -158,6 +158,30 @@ def test_the_fast_gradients_are_those_of_algorithm_1_as_printed(
             assert scale > 1e-3
             for a, b in zip(one, other, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale)
+
+
+def test_ede1_does_not_contend_in_form_cooperative(build, images):
+    """Its loss and gradients are those of phase 1; EDE2's are those of the contest."""
+    model = build(phase2_form="cooperative")
+    contest, phase1 = build(), build(TwinEDE)
+    for each in (model, contest, phase1):
+        each.set_weights(model.get_weights())
+        each.set_epoch(3)
+    x = model.preprocessor(images)
+    objectives, found = shared_gradients(model, x, [0, 1])
+    _, printed = printed_gradients(model, x, [0, 1])
+    _, contested = shared_gradients(contest, x, [0, 1])
+    _, alone = shared_gradients(phase1, x, [0, 1])
+    pairs = [*zip(found, printed, strict=True), (found[1], contested[1])]
+    pairs.append((found[0], [gradient / 3 for gradient in alone[0]]))  # w = 1/3
+    for one, other in pairs:
+        scale = max(float(np.abs(b).max()) for b in other)
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale)
+    rec, adversarial = objectives.reconstructions, objectives.adversarial
+    losses = [float(compute_loss(model, i, objectives)) for i in (0, 1)]
+    expected = [rec[0] / 3, rec[1] / 3 + 2 * adversarial / 3]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("margin", [1.0, 1e6])

@@ -138,7 +138,7 @@ def test_all_kinds_of_data_sets_train_and_calibrate(build, photographs):
     assert float(model.light.range) == 0
 
 
-@pytest.mark.parametrize("form", ["bounded", "restoration"])
+@pytest.mark.parametrize("form", ["bounded", "cooperative", "restoration"])
 def test_each_form_of_phase_2_trains_under_xla(build, photographs, form):
     """Nearly the same steps as without it: XLA draws other random numbers."""
     losses = []
