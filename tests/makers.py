@@ -27,6 +27,7 @@ PLAIN = {
     "schedule": "inverse_epoch",
     "update": "alternate",
     "phase2_form": "printed",
+    "scale_terms": False,
     "phase2_updates": "all",
     "fixed_latent_target": False,
     "score": "latent",

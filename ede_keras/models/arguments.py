@@ -121,6 +121,8 @@ class EDEArguments(Arguments):
             unused["phase2_margin"] = f"phase2_form {self.phase2_form}"
         if self.phase2_form == "restoration":
             unused["phase2_updates"] = "phase2_form restoration"
+        if self.pretext != "none" or self.components or self.backbone:
+            unused["scale_terms"] = "other terms beside Equation (8), so all are scaled"
         if self.pretext == "none":
             unused |= dict.fromkeys(("pretext_weight", "pretext_views"), "pretext none")
         elif not isinstance(self.pretext, str):
@@ -209,6 +211,12 @@ class EDEArguments(Arguments):
     )
     omega1: float = argument(
         0.9, "ω1 of Equation (8), the weight of the first term; ω2 is 1 − ω1.", within=_SHARE
+    )
+    scale_terms: bool = argument(
+        True,
+        "Whether calibration brings the terms of Equation (8) to one scale, by held-out normal "
+        "images, before ω1 weighs them. False is the method as printed, where the image term is "
+        "about ten times as large as the latent one.",
     )
     pretext: str | Pretext | None = argument(  # noqa: RUF009  a field, as the others
         None,

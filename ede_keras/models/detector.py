@@ -43,6 +43,7 @@ class AnomalyDetector(GraphModel):
     memory_weights: Mapping[str, float] = {}
     light: Lighting | None = None
     lone_term: str | None = None
+    scale_terms = False  # though there are no terms of a memory or a pretext
     map_layer: PlaceMap | ResidualMap | None = None
     _warned = False  # that there is no threshold yet
 
@@ -212,7 +213,7 @@ class AnomalyDetector(GraphModel):
             self.map_layer.adapt(self._predict_inner("maps", self.graph.maps, seen, 256))
         terms, latents = self._terms_and_latents(held_out, verbose=verbose)
         pretext = self.pretext if self.pretext and self.pretext.term_weights else None
-        if self.memory or pretext:
+        if self.memory or pretext or self.scale_terms:
             reliability = pretext.reliability(terms) if pretext else {}
             diagnosis.warn_if_unreliable(reliability)
             self.anomaly_score.adapt(terms, reliability)

@@ -290,7 +290,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
     @classmethod
     def from_config(cls, config: dict) -> Self:
         """The model of a config, with new weights."""
-        config = {"components": 0, "lighting": 0.0, **config}  # files of 0.1 have neither
+        config = {"components": 0, "lighting": 0.0, "scale_terms": False, **config}  # as in 0.1
         for key in ("pretext", "backbone", *NETWORKS):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(config[key])

@@ -26,7 +26,7 @@ class SingleEDE(EDE):
 
     network_names = ("encoder1", "encoder2", "decoder1")
     has_phase2 = False
-    unused_arguments = (*_OF_PHASE2, "update", "score", "omega1")
+    unused_arguments = (*_OF_PHASE2, "update", "score", "omega1", "scale_terms")
     equation8_weights: Mapping[str, float] = {"z_z1": 1.0}
 
     def score_terms(self, x: Any, z: Any, training: bool = False) -> tuple[dict, Any]:

@@ -197,6 +197,7 @@ def test_paper_recipe_is_the_literal_algorithm():
         "image_weight": 50.0,
         "latent_weight": 1.0,
         "omega1": 0.5,
+        "scale_terms": False,
         "update": "joint",
         "schedule": "inverse_epoch",
         "phase2_form": "printed",
