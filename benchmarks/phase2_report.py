@@ -32,6 +32,8 @@ def find_gains(runs, without):
 def render_gains(lines, base):
     """A row per form: its AUROC on each task, and the gain over no phase 2."""
     found = collect(lines, base)
+    if not found:
+        return "Not measured yet."
     tasks = list(dict.fromkeys(task for forms in found.values() for task in forms))
     heads = [f"{dataset} {normal} | gain" for dataset, normal in tasks]
     rows = [f"| {' | '.join(['form', *heads])} |", f"| --- |{' --- |' * 2 * len(tasks)}"]
@@ -41,8 +43,7 @@ def render_gains(lines, base):
             runs = by_task.get(task, {})
             gains = find_gains(runs, found.get(NO_PHASE2, {}).get(task, {}))
             cells.append(spell(np.mean([run["auroc"] for run in runs.values()])) if runs else "")
-            is_shown = form != NO_PHASE2 and gains
-            cells.append(f"{np.mean(gains):+.3f} ± {np.std(gains):.3f}" if is_shown else "")
+            cells.append(spell_gain(gains) if form != NO_PHASE2 and gains else "")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -62,6 +63,12 @@ def render_distances(lines, base, task):
 def spell(value):
     """A number of three decimals, without the zero before the point."""
     return f"{value:.3f}".removeprefix("0")
+
+
+def spell_gain(gains):
+    """The mean gain with its sign, and the deviation if there are several."""
+    deviation = f" ± {np.std(gains):.3f}" if len(gains) > 1 else ""
+    return f"{np.mean(gains):+.3f}{deviation}"
 
 
 def draw_training(lines, base, task):

@@ -137,6 +137,7 @@ def test_gains_are_those_of_the_same_seed():
     lines.append({**lines[-1], "seed": 102, "auroc": 0.1})  # has no counterpart
     rows = phase2_report.render_gains(lines, "no pretext").splitlines()
     assert rows[2:] == ["| none | .750 |  |", "| bounded | .567 | +0.050 ± 0.050 |"]
+    assert phase2_report.render_gains(lines, "pretext") == "Not measured yet."
     rows = phase2_report.render_distances(lines, "no pretext", ("mnist", 8)).splitlines()
     assert rows[2:] == ["| none | .900 |  |  |  |  |  |", "| bounded | .900 |  |  |  |  |  |"]
 
