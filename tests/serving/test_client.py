@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from PIL import Image
 
 import ede_keras
 from ede_keras import EDE
+from ede_keras.cli.maps import Pictures
+from ede_keras.cli.watch import watch_by_server
 from ede_keras.data.images import decoding
 from ede_keras.data.images.files import load_images
 from ede_keras.errors import InputError
@@ -190,6 +193,33 @@ def test_evaluate_with_a_server(run_command, addresses, files, model, tmp_path):
         np.testing.assert_allclose(found, read["anomaly_map"][0], rtol=1e-3, atol=1e-4)
         assert (output_dir / "maps" / f"{path}.png").exists()
         assert (output_dir / "maps" / "regions.csv").exists()
+
+
+def test_watching_with_a_server(addresses, files, model, tmp_path, monkeypatch):
+    """Scores, and pictures of the anomalous images, are those of the model."""
+    watched = shutil.copytree(files, tmp_path / "arriving")
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(watched / "white.png")
+    for kind, address in addresses.items():
+        looks = iter(range(2))
+
+        def sleep(_, looks=looks):
+            if next(looks, None) is None:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("ede_keras.cli.watch.time.sleep", sleep)
+        place = tmp_path / kind
+        (place / "maps").mkdir(parents=True)
+        watch_by_server(watched, place, address, "parts", Pictures(place / "maps", "npy", 65535))
+        rows = read_rows(place / "watch-arriving.csv")
+        read = ede_keras.score_images(model, [watched / row["path"] for row in rows], maps=True)
+        assert len(rows) == 6
+        np.testing.assert_allclose([float(r["score"]) for r in rows], read["score"], rtol=1e-4)
+        drawn = [path for path in (place / "maps").rglob("*.npy")]
+        assert len(drawn) == sum(row["label"] == "1" for row in rows) > 0
+        for row, anomaly_map in zip(rows, read["anomaly_map"], strict=True):
+            if row["label"] == "1":
+                found = np.load(place / "maps" / f"{row['path']}.npy")
+                np.testing.assert_allclose(found, anomaly_map, rtol=1e-3, atol=1e-4)
 
 
 def test_one_bad_file_does_not_keep_the_others_from_a_server(
