@@ -216,7 +216,7 @@ class EDEArguments(Arguments):
         True,
         "Whether calibration brings the terms of Equation (8) to one scale, by held-out normal "
         "images, before ω1 weighs them. False is the method as printed, where the image term is "
-        "about ten times as large as the latent one.",
+        "about five times as large as the latent one.",
     )
     pretext: str | Pretext | None = argument(  # noqa: RUF009  a field, as the others
         None,
