@@ -3,10 +3,9 @@
   python -m benchmarks.phase2 --data_dir=...   # all; continues where it stopped
   python -m benchmarks.phase2 --report         # write the tables and the picture into the page
 
-Only training parts are used, half of one to train on and the other half to test, and washers of
-`benchmarks.drawn_parts`; seeds are not those of any table. Besides the score, the AUROC of each
-distance that the networks offer is kept: it shows what carries the score. Results go to
-`benchmarks/results/phase2/`.
+Only training parts are used, split by `split80`, and washers of `benchmarks.drawn_parts`. Besides
+the score, the AUROC of each distance that the networks offer is kept: it shows what carries the
+score. Results go to `benchmarks/results/phase2/`.
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ from ede_keras.models import losses, schedules
 from ede_keras.models.algorithm1 import Objectives
 from ede_keras.models.ede import EDE
 
-# How many times as high as EDE2's error EDE1 drives another error, and no further.
+# How many times as high as an error of phase 1 EDE1 drives another error, and no further.
 MARGIN = 3.0
 
 
@@ -63,8 +63,8 @@ class StudiedForm(EDE):
 class Balanced(StudiedForm):
     """D1 is moved by −k adv, D2 by adv / 10, and k follows the balance of adv and rec_1.
 
-    k ← clip(k + `PACE` (`GAMMA` − adv / rec_1), 0, 1). The controller is BEGAN's, as ADAE has it
-    (Vu et al., AAAI 2019), but relative to rec_1, whose scale differs between data sets.
+    k ← clip(k + `PACE` (`GAMMA` − adv / rec_1), 0, 1). The controller is that of BEGAN
+    (Berthelot et al., 2017), but relative to rec_1, whose scale differs between data sets.
     """
 
     GAMMA, PACE = 0.5, 0.01
@@ -90,7 +90,8 @@ class Margin(StudiedForm):
     """EDE1 drives its error on x̃ up to a margin; EDE2 restores x from x̃.
 
     D1: (1 − w) max(0, m − d(x̃, D1(E1(x̃)))), m `MARGIN` times d(x, D1(z)). D2: (1 − w) d(x,
-    D2(E1(x̃))). The hinge is that of STEAL Net (Astrid et al., 2021).
+    D2(E1(x̃))). STEAL Net (Astrid et al., 2021) maximizes such an error, without
+    a margin.
     """
 
     def decoder_losses(self, x, rec, latents, w):

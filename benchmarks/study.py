@@ -3,8 +3,8 @@
   python -m benchmarks.study --data_dir=...  # all changes; continues where it stopped
   python -m benchmarks.study --report        # write the table into docs/pages/recipes.md
 
-Only training parts are used: half of one, split by `split80`, with seeds that the tables do not
-use, for half the epochs. Results go to `benchmarks/results/study/`.
+Only training parts are used, split by `split80`, with seeds that the tables do not use, for half
+the epochs. Results go to `benchmarks/results/study/`.
 """
 
 import json
@@ -36,7 +36,7 @@ PAGE = tables.ROOT / "docs/pages/recipes.md"
 
 
 def make_task(dataset, folder):
-    """Writes a training part to a file: one half to train on, the other half as the test part."""
+    """Writes a training part to a file, as the two parts of a set that `split80` pools again."""
     loaded = load_dataset(dataset, FLAGS.data_dir)
     x, y = loaded.x_train, loaded.y_train
     half = len(x) // 2

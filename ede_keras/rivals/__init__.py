@@ -1,4 +1,4 @@
-"""Other methods than the paper's, as detectors with the same interface: what it is compared with.
+"""Other methods, with the same interface as `EDE`, to compare it with.
 
 Each is built, trained, calibrated, saved and exported as an `EDE`; `train.py --method=NAME` does
 it all.

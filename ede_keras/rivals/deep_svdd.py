@@ -27,9 +27,9 @@ class DeepSVDD(Rival):
     φ has no biases, a linear output, and batch normalization without an offset, or it could map
     all images to c. In the first half of the epochs φ is the encoder of an autoencoder; then c is
     the mean of φ over the training images. The anomaly map shows what the autoencoder's decoder,
-    which stays as it is, makes of φ(x); it is no part of the score.
+    which has no loss from then on, makes of φ(x); it is no part of the score.
 
-    Differences from the paper: the networks are EDE's, not LeNet's; Adam without weight decay.
+    Differences from the paper: convolutions as in E1, not LeNet's; Adam without weight decay.
 
     Reference: Ruff et al., "Deep one-class classification", ICML 2018, Equation (4).
     """

@@ -1,4 +1,4 @@
-"""The base of methods that scikit-learn fits to pixels; the fitted numbers are weights."""
+"""The base of methods that are fitted to pixels once; the fitted numbers are weights."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -21,10 +21,11 @@ class GANomaly(Rival):
     G minimizes ‖f(x) − f(x̂)‖² + 50 ‖x − x̂‖₁ + ‖z − ẑ‖², each a mean over elements, where f is the
     discriminator's last hidden map. The discriminator minimizes the cross entropy of its decision.
 
-    Differences from the paper and its code: the networks are EDE's; scores use the statistics of
-    training in batch normalization, and are not scaled by the test set.
+    Differences from the paper: the networks are EDE's; the score is the squared norm, as in the
+    authors' code, and is not scaled by the test set; batch normalization uses the statistics of
+    training.
 
-    Reference: Akcay et al., "GANomaly", ACCV 2018, Equations (1) to (4) and (6).
+    Reference: Akcay et al., "GANomaly", ACCV 2018, Equations (1) to (5).
     """
 
     training = Training(epochs=15, learning_rate=2e-4, beta_1=0.5)
@@ -41,7 +42,6 @@ class GANomaly(Rival):
         features = networks.find_features(trunk)
         logit = keras.layers.Dense(1)(keras.layers.Flatten()(features))
         self.discriminator = keras.Model(trunk.input, [features, logit], name="discriminator")
-        self.judge_optimizer = self.make_optimizer(name="judge_optimizer")
 
     @property
     def trained_networks(self) -> list[keras.Layer]:
@@ -49,9 +49,10 @@ class GANomaly(Rival):
         return [self.encoder1, self.decoder, self.encoder2]
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """Sets the optimizer of G; that of the discriminator is its copy."""
+        """Sets the optimizer of G; that of the discriminator is a copy of it."""
         super().compile(optimizer or self.make_optimizer(), **kwargs)
-        self.judge_optimizer.learning_rate = float(self.optimizer.learning_rate)
+        config = {**self.optimizer.get_config(), "name": "judge_optimizer"}
+        self.judge_optimizer = type(self.optimizer).from_config(config)
         self.judge_optimizer.build(self.discriminator.trainable_variables)
 
     def train_step(self, data: Any) -> dict:

@@ -26,7 +26,7 @@ class Training(NamedTuple):
         batch_size: Images in a batch.
         learning_rate: That of Adam.
         beta_1: That of Adam.
-        min_steps: Least batches in an epoch; a small set is passed over several times.
+        min_steps: Minimum number of batches in an epoch; a small set is repeated to reach it.
     """
 
     epochs: int = 15

@@ -1,4 +1,4 @@
-"""Training of a rival in one call, as `fit_recipe` trains an EDE."""
+"""Training of another method in one call, as `fit_recipe` trains an EDE."""
 
 import inspect
 from collections.abc import Iterable
@@ -52,14 +52,14 @@ def fit_rival(
     verbose: int | str = "auto",
     **arguments: Any,
 ) -> tuple[Rival, keras.callbacks.History]:
-    """Builds a rival and trains it on normal images; `ede-train --method=NAME` does the same.
+    """Builds another method and trains it on normal images, as `ede-train --method=NAME` does.
 
     Args:
         method: One of `RIVALS`, for instance "vae".
         x_train: Normal images, as for `fit_recipe`.
         seed: As for `fit_recipe`.
-        checkpoint_dir: As for `fit_recipe`.
-        callbacks: Keras callbacks.
+        checkpoint_dir: As for `fit_recipe`. A method without epochs has nothing to resume.
+        callbacks: Keras callbacks; not used by a method without epochs.
         verbose: As in `keras.Model.fit`.
         **arguments: Those of the method's class, and the fields of `Training`.
 
