@@ -23,7 +23,7 @@ import numpy as np
 from absl import app, flags
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from benchmarks import machine, pages, simple, tables
+from benchmarks import machine, pages, rendering, simple, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.utils.files import read_csv, write_csv
@@ -160,8 +160,8 @@ def main(argv):
             pages.write_report()
         else:
             lines = tables.read_lines(FLAGS.results)
-            parts = (tables.render_table(lines, table) for table in tables.TABLES)
-            print("\n\n".join([tables.render_means(lines), *parts]))
+            parts = (rendering.render_table(lines, table) for table in tables.TABLES)
+            print("\n\n".join([rendering.render_means(lines), *parts]))
         return
     if FLAGS.table is None:
         raise app.UsageError(f"Expected --table={'|'.join(tables.TABLES)} or --report.")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import tables
+from benchmarks import rendering, tables
 from ede_keras.utils.files import atomic_path
 
 # The page that holds the table of means; the page below holds every other part.
@@ -22,13 +22,13 @@ def render_all(folder=tables.RESULTS):
         for path in sorted(Path(folder, "audit").glob("*.jsonl"))
         for line in tables.read_lines(path)
     ]
-    shown = {f"table {table}": tables.render_table(lines, table) for table in tables.TABLES}
+    shown = {f"table {table}": rendering.render_table(lines, table) for table in tables.TABLES}
     held_out = tables.read_lines(Path(folder, "held_out/held_out.jsonl"))
-    shown["held out"] = tables.render_held_out(held_out)
-    shown["parts"] = tables.render_parts(tables.read_lines(Path(folder, "parts/parts.jsonl")))
+    shown["held out"] = rendering.render_held_out(held_out)
+    shown["parts"] = rendering.render_parts(tables.read_lines(Path(folder, "parts/parts.jsonl")))
     return {
-        README: {"means": tables.render_means(lines)},
-        RESULTS_PAGE: {**shown, "audit": tables.render_audit(audits)},
+        README: {"means": rendering.render_means(lines)},
+        RESULTS_PAGE: {**shown, "audit": rendering.render_audit(audits)},
     }
 
 

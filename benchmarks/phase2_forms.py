@@ -90,8 +90,7 @@ class Margin(StudiedForm):
     """EDE1 drives its error on x̃ up to a margin; EDE2 restores x from x̃.
 
     D1: (1 − w) max(0, m − d(x̃, D1(E1(x̃)))), m `MARGIN` times d(x, D1(z)). D2: (1 − w) d(x,
-    D2(E1(x̃))). STEAL Net (Astrid et al., 2021) maximizes such an error, without
-    a margin.
+    D2(E1(x̃))). STEAL Net (Astrid et al., 2021) maximizes such an error, without a margin.
     """
 
     def decoder_losses(self, x, rec, latents, w):

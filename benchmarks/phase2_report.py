@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 
 from benchmarks import pages
+from benchmarks.rendering import spell, spell_gain
 from ede_keras.evaluation.plots import ANOMALOUS, NORMAL
 
 matplotlib.use("Agg")
@@ -58,17 +59,6 @@ def render_distances(lines, base, task):
             cells.append(spell(np.mean(values)) if values else "")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
-
-
-def spell(value):
-    """A number of three decimals, without the zero before the point."""
-    return f"{value:.3f}".removeprefix("0")
-
-
-def spell_gain(gains):
-    """The mean gain with its sign, and the deviation if there are several."""
-    deviation = f" ± {np.std(gains):.3f}" if len(gains) > 1 else ""
-    return f"{np.mean(gains):+.3f}{deviation}"
 
 
 def draw_training(lines, base, task):

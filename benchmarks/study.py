@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from benchmarks import machine, pages, tables
+from benchmarks import machine, pages, rendering, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.utils.files import read_json
 
@@ -62,7 +62,7 @@ def measure(task, normal, seed, change):
 def main(argv):
     del argv
     if FLAGS.report:
-        study = tables.render_study(tables.read_lines(FLAGS.results))
+        study = rendering.render_study(tables.read_lines(FLAGS.results))
         pages.write_parts(PAGE, {"study": study})
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ import pytest
 from commands import ROOT
 from makers import write_folder
 
-from benchmarks import figures, held_out, pages, simple, tables
+from benchmarks import figures, held_out, pages, rendering, simple, tables
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.models.recipes import RECIPES
@@ -21,7 +21,7 @@ def line(normal, seed, auroc, recipe="default", **more):
 def test_a_table_has_means_and_deviations():
     lines = [line(c, seed, 0.9 + c / 100 + seed / 50) for c in range(10) for seed in range(3)]
     lines += [line(c, 0, 0.5, "paper") for c in range(3)]
-    rows = tables.render_table(lines, "2").splitlines()
+    rows = rendering.render_table(lines, "2").splitlines()
     assert len(rows) == 4
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     assert cells[0] == ["data", "recipe", "mean", *(str(c) for c in range(10))]
@@ -33,8 +33,8 @@ def test_a_table_has_means_and_deviations():
 def test_a_table_holds_its_own_runs_alone():
     lines = [line(0, 0, 0.9), line(0, 7, 0.1), line(0, 0, 0.2, protocol="split80")]
     lines += [line(0, 0, 0.3, "default_no_pretext"), line(0, 0, 0.4, variant="twin_ede")]
-    assert "| .900 |" in tables.render_table(lines, "2")
-    ablation = tables.render_table(lines, "5")
+    assert "| .900 |" in rendering.render_table(lines, "2")
+    ablation = rendering.render_table(lines, "5")
     assert len(ablation.splitlines()) == 5
     for text in ("full, default |", "full, default_no_pretext |", "twin_ede, default |"):
         assert text in ablation
@@ -42,7 +42,7 @@ def test_a_table_holds_its_own_runs_alone():
 
 def test_a_row_shows_equation_8_without_the_memory():
     lines = [line(c, 0, 0.9, "features", equation8_auroc=0.8) for c in range(10)]
-    rows = tables.render_table([*lines, line(0, 0, 0.7, "paper")], "2").splitlines()
+    rows = rendering.render_table([*lines, line(0, 0, 0.7, "paper")], "2").splitlines()
     assert rows[2].startswith("| mnist, official | features | .900 |")
     assert rows[3].startswith("| mnist, official | features, Equation (8) alone | .800 |")
     assert rows[4].startswith("| mnist, official | paper |")
@@ -58,7 +58,7 @@ def test_the_table_of_means_has_a_column_per_method():
     lines += [line(c, 5, 0.1) for c in range(10)]  # a seed of no table
     heads, _, *rows = (
         [cell.strip() for cell in row.split("|")[1:-1]]
-        for row in tables.render_means(lines).splitlines()
+        for row in rendering.render_means(lines).splitlines()
     )
     assert heads == ["data, protocol", *tables.MEANS, "best simple method"]
     (row,) = (row for row in rows if row[0] == "mnist, official")
@@ -106,10 +106,10 @@ def test_the_report_replaces_what_stands_between_its_marks(tmp_path):
 def test_results_of_an_earlier_form_of_a_recipe_are_marked():
     earlier = f"{tables.EARLIER}default"
     lines = [line(c, 0, 0.8, earlier) for c in range(10)]
-    assert "| mnist, official | .800 (earlier) |" in tables.render_means(lines)
-    assert "| mnist, official | earlier default | .800 |" in tables.render_table(lines, "2")
+    assert "| mnist, official | .800 (earlier) |" in rendering.render_means(lines)
+    assert "| mnist, official | earlier default | .800 |" in rendering.render_table(lines, "2")
     lines += [line(c, 0, 0.9) for c in range(10)]
-    assert "| mnist, official | .900 |" in tables.render_means(lines)
+    assert "| mnist, official | .900 |" in rendering.render_means(lines)
 
 
 @pytest.mark.parametrize("method", simple.METHODS)
@@ -204,13 +204,13 @@ def test_an_audit_measures_both_mistakes(run_command, tmp_path):
     assert found["average_precision"] > 0 and found["keras_version"] and found["seconds"] > 0
     assert found["auroc_by_test_epoch"] >= found["auroc"] and found["test_epoch"] in (1, 2)
     assert 0 <= found["auroc_by_batch_statistics"] <= 1
-    assert tables.render_audit([found]).count("\n") == 2
+    assert rendering.render_audit([found]).count("\n") == 2
 
 
 def test_the_committed_study_is_on_its_page():
     page = (ROOT / "docs/pages/recipes.md").read_text()
     lines = tables.read_lines(tables.RESULTS / "study/study.jsonl")
-    assert pages.split_at_marks(page, "study")[1] == tables.render_study(lines) + "\n"
+    assert pages.split_at_marks(page, "study")[1] == rendering.render_study(lines) + "\n"
 
 
 def test_a_study_compares_the_same_seeds():
@@ -221,7 +221,7 @@ def test_a_study_compares_the_same_seeds():
         for change in tables.CHANGES
         for auroc in [0.9 + i / 100 + (change == "no phase 2") * (0.01 + i / 100)]
     ]
-    rows = tables.render_study(lines).splitlines()[2:]
+    rows = rendering.render_study(lines).splitlines()[2:]
     assert rows[0] == "| the recipe | .910 |  | .910 |  |"
     assert rows[1].startswith("| no phase 2 | .930 | +0.020 ± 0.008 |")
     assert len(rows) == len(tables.CHANGES)

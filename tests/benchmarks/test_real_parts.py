@@ -7,7 +7,7 @@ from makers import make_backbone, make_images
 from sklearn.metrics import roc_auc_score
 
 import ede_keras
-from benchmarks import parts, tables
+from benchmarks import parts, rendering, tables
 from ede_keras.backbones.backbone import Backbone, choose_maps
 
 
@@ -21,7 +21,7 @@ def test_a_row_per_set_and_recipe():
     lines[-1] |= {"seconds": 7.4, "ms_an_image": 1.2, "pixel_auroc": None}
     heads, _, *rows = (
         dict(zip(range(20), (cell.strip() for cell in row.split("|")[1:-1]), strict=False))
-        for row in tables.render_parts(lines).splitlines()
+        for row in rendering.render_parts(lines).splitlines()
     )
     columns = {name: i for i, name in heads.items()}
     features, default = rows
