@@ -179,7 +179,7 @@ def main(argv: list[str]) -> None:
         )
     if FLAGS.watch:
         others = ["dataset", "normal", "layout", "strict", "sort", "report", "fail_on_anomaly"]
-        others += ["all_normal"]
+        others.append("all_normal")
         common.refuse_flags(others, "has no effect with --watch; leave it out")
     if FLAGS.maps is None:
         common.refuse_flags(("raw_maps",), "works only with --maps; leave it out")

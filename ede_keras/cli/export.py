@@ -12,6 +12,7 @@ from absl import flags, logging
 
 from ede_keras.cli import common
 from ede_keras.cli.runs import load_run
+from ede_keras.cli.train_rival import EDE
 from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving import edge_formats
@@ -82,7 +83,7 @@ def describe_model(
 
 def _describe_method(config):
     """The recipe and the variant of an EDE, or the name of another method."""
-    if config.get("method", "ede") != "ede":
+    if config.get("method", EDE) != EDE:
         return {"method": config["method"]}
     return {"recipe": f"{config['recipe']}, variant {config['variant']}"}
 

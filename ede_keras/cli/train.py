@@ -90,7 +90,7 @@ def define_flags():
         "method",
         train_rival.EDE,
         (train_rival.EDE, *RIVALS),
-        "Method: ede, or one that it is compared with, which has no recipe and no variant.",
+        "Method: ede, the shared autoencoders; or another one, without recipes and variants.",
     )
     argument_flags.define_argument_flags()
     flags.adopt_module_key_flags(argument_flags)
@@ -215,7 +215,7 @@ def main(argv):
     common.set_determinism(FLAGS.seed, FLAGS.deterministic)
     if FLAGS.stride and not FLAGS.tile:
         raise InputError("--stride has no effect without --tile: leave it out.")
-    is_rival = FLAGS.method != train_rival.EDE and train_rival.check_flags()
+    is_rival = train_rival.is_asked()
     recipe = FLAGS.method if is_rival else choose_recipe(FLAGS.recipe, FLAGS.dataset)
     backbone = FLAGS.backbone or RECIPES.get(recipe, {}).get("backbone")
     read_shape, largest_side = choose_image_shape(backbone, FLAGS.image_size, FLAGS.tile)

@@ -18,15 +18,20 @@ EDE = "ede"
 OF_EDE = ("recipe", "variant", "tile", "stride", "strategy", "jit_compile")
 
 
-def check_flags() -> bool:
-    """True; or an `InputError` for flags that have no effect on a rival."""
+def is_asked() -> bool:
+    """Whether `--method` names a rival; an `InputError` for flags that have no effect on it."""
+    if FLAGS.method == EDE:
+        return False
     common.refuse_flags(OF_EDE, f"has no effect with --method={FLAGS.method}; leave it out")
     resolve_rival(FLAGS.method, **given_arguments(FLAGS))
     return True
 
 
 def resolve(image_shape: tuple[int, ...]) -> dict[str, object]:
-    """All arguments of the method by name, those of its training among them."""
+    """All arguments of the method by name, those of its training among them.
+
+    The model is built for that, so that what it cannot take is said before a folder is made.
+    """
     rival, own, training = resolve_rival(FLAGS.method, **given_arguments(FLAGS))
     config = rival(image_shape, **own).get_config()
     of_training = training._asdict() if rival.has_epochs else {}

@@ -11,13 +11,19 @@ from ede_keras.models.diagnosis import find_remedies, warn_if_running_away
 
 def with_epoch_follower(callbacks: Any, model: keras.Model) -> Any:
     """The callbacks with `_EpochFollower` first, so that the others see the new epoch's state."""
-    follower = _EpochFollower()
+    known = callbacks.callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else ()
+    if any(isinstance(callback, _EpochFollower) for callback in known):
+        return callbacks
+    return put_first(_EpochFollower(), callbacks, model)
+
+
+def put_first(own: keras.callbacks.Callback, callbacks: Any, model: keras.Model) -> Any:
+    """The callbacks that `fit` is given, in any of its forms, after one of the model's own."""
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-        return [follower, *filter(None, callbacks)]
-    if not any(isinstance(callback, _EpochFollower) for callback in callbacks.callbacks):
-        follower.set_model(model)
-        callbacks.callbacks.insert(0, follower)
+        return [own, *filter(None, callbacks)]
+    own.set_model(model)
+    callbacks.callbacks.insert(0, own)
     return callbacks
 
 

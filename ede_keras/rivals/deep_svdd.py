@@ -68,30 +68,16 @@ class DeepSVDD(Rival):
             lambda: ops.mean(ops.square(x - self.decoder(z, training=True))),
         )
 
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        verbose: int | str = "auto",
-        callbacks: Any = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """The first half of the epochs for the autoencoder, then the others; see `Rival.fit`."""
-        epochs, first = epochs or self.training.epochs, kwargs.pop("initial_epoch", 0)
+    def make_callback(self, images: Any, epochs: int) -> keras.callbacks.Callback:
+        """Sets the center after the epochs of the autoencoder, from the images of `fit`."""
         before = int(PRETRAINING * epochs)
 
-        def fit_to(last: int, first: int) -> keras.callbacks.History:
-            """Epochs of one stage."""
-            arguments = (x, y, batch_size, last, verbose, callbacks)
-            return Rival.fit(self, *arguments, initial_epoch=first, **kwargs)
+        def set_center(epoch: int, logs: Any) -> None:
+            del logs
+            if epoch >= before and not float(self.to_center.is_set.numpy()):
+                self.set_center(images)
 
-        if first < before:
-            fit_to(before, first)
-        if not float(self.to_center.is_set.numpy()):
-            self.set_center(x)
-        return fit_to(epochs, max(first, before))
+        return keras.callbacks.LambdaCallback(on_epoch_begin=set_center)
 
     def set_center(self, images: Any) -> None:
         """Sets c to the mean of φ over images, as `fit` takes them."""

@@ -1,7 +1,7 @@
 """The base of methods that are fitted to pixels once; the fitted numbers are weights."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -16,8 +16,8 @@ from ede_keras.utils.validation import check_enough, check_range
 class Fitted(Rival):
     """A method that is fitted once to rows of pixels in [0, 1], at most `memory_size` of them.
 
-    A subclass defines `add_weights`, `learn` and `score_rows`. The rows are the images at the size
-    at which `EDE` sees them. Of more images a random choice is used, always the same one.
+    A subclass defines `learn` and names its layer. The rows are the images at the size at which
+    `EDE` sees them. Of more images a random choice is used, always the same one.
 
     Args:
         image_shape: As for `Rival`.
@@ -28,6 +28,8 @@ class Fitted(Rival):
     """
 
     has_epochs = False
+    # From rows to `(score, reconstructed rows)`; it has the method's weights.
+    layer_class: ClassVar[type["FittedLayer"]]
 
     def __init__(
         self,
@@ -47,11 +49,7 @@ class Fitted(Rival):
 
     def build_networks(self) -> None:
         """The layer that holds what is learned."""
-        self.fitted = self.build_layer()
-
-    def build_layer(self) -> keras.Layer:
-        """The layer with the method's weights: from rows to `(score, reconstructed rows)`."""
-        raise NotImplementedError(f"{type(self).__name__} must define build_layer.")
+        self.fitted = self.layer_class(self.row_length, self.memory_size, name="fitted")
 
     def learn(self, rows: np.ndarray) -> None:
         """Fits the method to rows, float32 `(n, row_length)` in [0, 1], and sets the weights."""
@@ -76,28 +74,15 @@ class Fitted(Rival):
             ops.reshape(again, (-1, *x.shape[1:])) * 2 - 1,
         )
 
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        verbose: int | str = "auto",
-        callbacks: Any = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Fits the method; there are no epochs.
 
         Args:
             x: Normal images, as for `EDE.fit`.
-            y: Not used.
-            batch_size: Not used, like all that follow: for calls as those of other methods.
-            epochs: Not used.
-            verbose: Not used.
-            callbacks: Not used.
+            *args: Not used: for calls as those of other methods.
             **kwargs: Not used.
         """
-        del y, batch_size, epochs, verbose, callbacks, kwargs
+        del args, kwargs
         self.check_input(x)
         if hasattr(x, "__array__"):
             order = np.random.default_rng(0).permutation(len(x))[: self.memory_size]

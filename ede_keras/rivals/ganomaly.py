@@ -58,7 +58,7 @@ class GANomaly(Rival):
     def train_step(self, data: Any) -> dict:
         """One step of G, then one of the discriminator on the same images."""
         x = self.prepare_batch(data)
-        variables = [v for network in self.trained_networks for v in network.trainable_variables]
+        variables = self.trained_variables
         with tf.GradientTape() as tape:
             loss, fake = self.generator_loss(x)
         self.optimizer.apply(tape.gradient(loss, variables), variables)

@@ -56,11 +56,8 @@ class IsolationForest(Fitted):
     Reference: Liu et al., "Isolation forest", ICDM 2008.
     """
 
+    layer_class = Trees
     score_weights: ClassVar[Mapping[str, float]] = {"isolation": 1.0}
-
-    def build_layer(self) -> keras.Layer:
-        """`Trees`."""
-        return Trees(self.row_length, self.memory_size, name="trees")
 
     def learn(self, rows: np.ndarray) -> None:
         """scikit-learn's IsolationForest, its trees as arrays."""

@@ -34,11 +34,8 @@ class Kernels(FittedLayer):
 class KernelDensity(Fitted):
     """−ln of a density with a Gaussian kernel at each normal image, up to a constant."""
 
+    layer_class = Kernels
     score_weights: ClassVar[Mapping[str, float]] = {"log_density": 1.0}
-
-    def build_layer(self) -> keras.Layer:
-        """`Kernels`."""
-        return Kernels(self.row_length, self.memory_size, name="kernels")
 
     def learn(self, rows: np.ndarray) -> None:
         """Keeps the rows; a row that fills the memory has no weight."""

@@ -30,11 +30,8 @@ class NearestRow(FittedLayer):
 class NearestNeighbour(Fitted):
     """The Euclidean distance of the pixels to those of the nearest normal image."""
 
+    layer_class = NearestRow
     score_weights: ClassVar[Mapping[str, float]] = {"distance": 1.0}
-
-    def build_layer(self) -> keras.Layer:
-        """`NearestRow`."""
-        return NearestRow(self.row_length, self.memory_size, name="nearest_row")
 
     def learn(self, rows: np.ndarray) -> None:
         """Keeps the rows; repeated ones fill the memory, and change no distance."""

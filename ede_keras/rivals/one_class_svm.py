@@ -40,11 +40,8 @@ class OneClassSVM(Fitted):
     Reference: Schölkopf et al., "Estimating the support of a high-dimensional distribution", 2001.
     """
 
+    layer_class = Boundary
     score_weights: ClassVar[Mapping[str, float]] = {"outside": 1.0}
-
-    def build_layer(self) -> keras.Layer:
-        """`Boundary`."""
-        return Boundary(self.row_length, self.memory_size, name="boundary")
 
     def learn(self, rows: np.ndarray) -> None:
         """scikit-learn's OneClassSVM."""

@@ -35,11 +35,8 @@ class Components(FittedLayer):
 class PrincipalComponents(Fitted):
     """The squared residual of principal components, which keep 80% of the pixels' variance."""
 
+    layer_class = Components
     score_weights: ClassVar[Mapping[str, float]] = {"residual": 1.0}
-
-    def build_layer(self) -> keras.Layer:
-        """`Components`."""
-        return Components(self.row_length, self.memory_size, name="components")
 
     def learn(self, rows: np.ndarray) -> None:
         """scikit-learn's PCA."""

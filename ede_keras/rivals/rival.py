@@ -13,6 +13,7 @@ from ede_keras.layers import networks
 from ede_keras.layers.anomaly_map import ResidualMap
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
+from ede_keras.models.epoch_follower import put_first
 from ede_keras.models.image_sizes import check_shape, size_for_networks
 from ede_keras.utils import pipeline
 from ede_keras.utils.validation import check_keras_settings, check_range
@@ -114,6 +115,11 @@ class Rival(AnomalyDetector):
         return max(self.image_size / 32, 1) ** 2
 
     @property
+    def trained_variables(self) -> list[keras.Variable]:
+        """The weights of `trained_networks`."""
+        return [v for network in self.trained_networks for v in network.trainable_variables]
+
+    @property
     def trained_networks(self) -> list[keras.Layer]:
         """The networks that `training_loss` trains."""
         raise NotImplementedError(f"{type(self).__name__} must define trained_networks.")
@@ -148,13 +154,21 @@ class Rival(AnomalyDetector):
         self.check_input(x)
         batch_size = batch_size or self.training.batch_size
         y = None if hasattr(x, "__array__") else y
-        x = pipeline.stream(x, batch_size, kwargs.get("shuffle", True))
+        images = x
+        x = pipeline.stream(images, batch_size, kwargs.get("shuffle", True))
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # Keras warns about its own default, True
         if not self.compiled:
             self.compile(self.make_optimizer())
         epochs = epochs or self.training.epochs
+        if (own := self.make_callback(images, epochs)) is not None:
+            callbacks = put_first(own, callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def make_callback(self, images: Any, epochs: int) -> keras.callbacks.Callback | None:
+        """What the method does between the epochs of `fit`; arguments as there. None by default."""
+        del images, epochs
+        return None
 
     def make_optimizer(self, **overrides: Any) -> keras.Optimizer:
         """Adam as the method uses it by default."""
@@ -168,7 +182,7 @@ class Rival(AnomalyDetector):
     def train_step(self, data: Any) -> dict:
         """One step of Adam on `training_loss`."""
         x = self.prepare_batch(data)
-        variables = [v for network in self.trained_networks for v in network.trainable_variables]
+        variables = self.trained_variables
         with tf.GradientTape() as tape:
             loss = self.training_loss(x)
         self.optimizer.apply(tape.gradient(loss, variables), variables)

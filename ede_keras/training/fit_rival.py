@@ -85,7 +85,8 @@ def fit_rival(
     more, model, initial_epoch = list(callbacks), None, 0
     if checkpoint_dir is not None and rival.has_epochs:
         last = Path(checkpoint_dir, "last.keras")
-        asked = {"method": method, "seed": seed, **own, **training._asdict(), "epochs": None}
+        asked = {"method": method, "seed": seed, **own, **training._asdict()}
+        del asked["epochs"]  # a higher number continues the same training
         check_or_note(last.parent, asked)
         if last.exists():
             with reading(last, START_AGAIN):
