@@ -34,6 +34,7 @@ def resolve(image_shape: tuple[int, ...]) -> dict[str, object]:
     """
     rival, own, training = resolve_rival(FLAGS.method, **given_arguments(FLAGS))
     config = rival(image_shape, **own).get_config()
+    del config["name"]  # of the Keras model; it has no flag
     of_training = training._asdict() if rival.has_epochs else {}
     return {**config, **of_training, "variant": None}
 

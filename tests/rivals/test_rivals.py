@@ -155,7 +155,7 @@ def test_the_commands(run_command, tmp_path):
     run = tmp_path / "digits/6/vae"
     config = json.loads((run / "config.json").read_text())
     assert config["method"] == config["recipe"] == "vae" and config["variant"] is None
-    assert config["epochs"] == 2 and config["latent_dim"] == 32
+    assert config["epochs"] == 2 and config["latent_dim"] == 32 and "name" not in config
     done = run_command("evaluate.py", f"--run_dir={run}", "--report", "--contamination=0.2")
     assert "images are anomalous" in done.stdout and (run / "evaluation.html").exists()
     done = run_command("evaluate.py", f"--run_dir={run}", "--omega1=0.3", check=False)
