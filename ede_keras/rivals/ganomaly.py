@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from ede_keras.layers import networks
-from ede_keras.rivals.rival import Rival, Training
+from ede_keras.rivals.adversarial import Adversarial, Turn
+from ede_keras.rivals.rival import Training
 
 # The weights of the adversarial, the contextual and the encoder loss.
 WEIGHTS = (1.0, 50.0, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class GANomaly(Rival):
+class GANomaly(Adversarial):
     """G = E1, D, E2 and a discriminator f; the score is ‖E1(x) − E2(x̂)‖² with x̂ = D(E1(x)).
 
     G minimizes ‖f(x) − f(x̂)‖² + 50 ‖x − x̂‖₁ + ‖z − ẑ‖², each a mean over elements, where f is the
@@ -44,33 +44,15 @@ class GANomaly(Rival):
         self.discriminator = keras.Model(trunk.input, [features, logit], name="discriminator")
 
     @property
-    def trained_networks(self) -> list[keras.Layer]:
-        """E1, D and E2."""
-        return [self.encoder1, self.decoder, self.encoder2]
+    def turns(self) -> list[Turn]:
+        """The generator E1, D and E2; then the discriminator."""
+        return [
+            Turn([self.encoder1, self.decoder, self.encoder2], self.generator_loss),
+            Turn([self.discriminator], self.discriminator_loss),
+        ]
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """Sets the optimizer of G; that of the discriminator is a copy of it."""
-        super().compile(optimizer or self.make_optimizer(), **kwargs)
-        config = {**self.optimizer.get_config(), "name": "judge_optimizer"}
-        self.judge_optimizer = type(self.optimizer).from_config(config)
-        self.judge_optimizer.build(self.discriminator.trainable_variables)
-
-    def train_step(self, data: Any) -> dict:
-        """One step of G, then one of the discriminator on the same images."""
-        x = self.prepare_batch(data)
-        variables = self.trained_variables
-        with tf.GradientTape() as tape:
-            loss, fake = self.generator_loss(x)
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        judges = self.discriminator.trainable_variables
-        with tf.GradientTape() as tape:
-            judged = self.discriminator_loss(x, ops.stop_gradient(fake))
-        self.judge_optimizer.apply(tape.gradient(judged, judges), judges)
-        self.mean_loss.update_state(loss, sample_weight=tf.shape(x)[0])
-        return self.get_metrics_result()
-
-    def generator_loss(self, x: Any) -> tuple[Any, Any]:
-        """`(loss, x̂)` of G on a batch."""
+    def generator_loss(self, x: Any) -> Any:
+        """The loss of G on a batch."""
         z = self.encoder1(x, training=True)
         fake = self.decoder(z, training=True)
         z_hat = self.encoder2(fake, training=True)
@@ -81,10 +63,11 @@ class GANomaly(Rival):
             ops.mean(ops.abs(x - fake)),
             ops.mean(ops.square(z - z_hat)),
         )
-        return sum(w * part for w, part in zip(WEIGHTS, parts, strict=True)), fake
+        return sum(w * part for w, part in zip(WEIGHTS, parts, strict=True))
 
-    def discriminator_loss(self, x: Any, fake: Any) -> Any:
-        """The cross entropy of real and regenerated images."""
+    def discriminator_loss(self, x: Any) -> Any:
+        """The cross entropy of real and regenerated images, which are not trained by it."""
+        fake = ops.stop_gradient(self.decoder(self.encoder1(x, training=True), training=True))
         _, real = self.discriminator(x, training=True)
         _, other = self.discriminator(fake, training=True)
         # ln(1 + e^-a) for the real ones, ln(1 + e^a) for the others.

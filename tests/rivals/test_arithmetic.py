@@ -52,10 +52,9 @@ def test_vae(make, x):
 
 def test_ganomaly(make, x):
     model = make("ganomaly")
-    loss, fake = model.generator_loss(x)
+    loss = model.generator_loss(x)
     z = np.asarray(model.encoder1(x, training=True))
     again = np.asarray(model.decoder(z, training=True))
-    np.testing.assert_allclose(fake, again, rtol=1e-4, atol=1e-5)
     z_hat = np.asarray(model.encoder2(again, training=True))
     features, logits = zip(
         *(model.discriminator(a, training=True) for a in (x, again)), strict=True
@@ -65,7 +64,7 @@ def test_ganomaly(make, x):
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     real, other = (1 / (1 + np.exp(-np.asarray(logit, "float64"))) for logit in logits)
     entropy = -0.5 * (np.log(real).mean() + np.log(1 - other).mean())
-    np.testing.assert_allclose(model.discriminator_loss(x, again), entropy, rtol=1e-4)
+    np.testing.assert_allclose(model.discriminator_loss(x), entropy, rtol=1e-4)
     terms, z, fake = model.score_terms(x)
     z_hat = np.asarray(model.encoder2(fake, training=False))
     np.testing.assert_allclose(terms["z_z1"], np.square(z - z_hat).mean(axis=1), rtol=1e-4)
