@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from sklearn.datasets import load_sample_image
 
-from ede_keras.layers.geometric_pretext import TRANSFORMATIONS
+from ede_keras.layers.transformations import TRANSFORMATIONS
 from ede_keras.models import schedules
 
 matplotlib.use("Agg")

@@ -10,9 +10,9 @@ import keras
 
 from ede_keras.backbones import efficientnet_lite
 from ede_keras.backbones.backbone import Backbone, choose_maps
+from ede_keras.choices import LITE0
 from ede_keras.errors import InputError
 
-LITE0 = "efficientnet_lite0"
 APPLICATIONS = "keras.applications."
 KERAS_CV = "keras_cv."
 _LITE0_PATHS = ("models/efficientnet-lite0-57934424.pth",)

@@ -25,7 +25,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from ede_keras import beam as ours
 from ede_keras.beam.transforms import resolve
-from ede_keras.cli import common
+from ede_keras.cli import command
 from ede_keras.data.summary import count_reasons
 from ede_keras.errors import InputError
 from ede_keras.utils.files import write_json
@@ -206,7 +206,7 @@ def report(result: PipelineResult) -> None:
 def run() -> None:
     """Runs the command."""
     define_flags()
-    common.run(main, others=True)
+    command.run(main, others=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from ede_keras.cli import common
+from ede_keras.cli import command
 from ede_keras.cli.runs import CONFIG, METRICS, OLD, SCORES, TRAIN_AGAIN, UNFINISHED
 from ede_keras.errors import InputError
 from ede_keras.evaluation.metrics import auroc_interval, count_labels
@@ -293,7 +293,7 @@ def main(argv: list[str]) -> None:
 def run() -> None:
     """Runs the command."""
     define_flags()
-    common.run(main, words=True)
+    command.run(main, words=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ede_keras.cli import common, results, server_scoring, watch
+from ede_keras.cli import command, common, results, server_scoring, watch
 from ede_keras.cli.images_to_score import NAMED, print_unlabelled
 from ede_keras.data.datasets import list_folder
 from ede_keras.data.folder_images import leave_out
@@ -31,7 +31,7 @@ def evaluate_server() -> None:
             "--dataset=FOLDER. Received: no --dataset"
         )
     run_flags = ("data_dir", "omega1", "contamination", "report")
-    common.refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
+    command.refuse_flags(run_flags, "works only with --run_dir; leave it out with --server")
     dataset = list_folder(FLAGS.dataset, FLAGS.layout, FLAGS.normal)
     names = dataset.class_names.values()
     normal_name = FLAGS.normal or next((name for name in names if is_normal_name(name)), "")

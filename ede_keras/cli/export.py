@@ -10,9 +10,9 @@ from typing import Any
 
 from absl import flags, logging
 
-from ede_keras.cli import common
+from ede_keras.choices import EDE
+from ede_keras.cli import command
 from ede_keras.cli.runs import load_run
-from ede_keras.cli.train_rival import EDE
 from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.serving import edge_formats
@@ -112,7 +112,7 @@ def main(argv: list[str]) -> None:
         FLAGS.version,
         description,
         FLAGS.format,
-        common.bars(),
+        command.bars(),
         config.get("max_value") or MAX_VALUE,
     )
     print(f"Exported and checked: {path}")
@@ -124,4 +124,4 @@ def main(argv: list[str]) -> None:
 def run() -> None:
     """Runs the command."""
     define_flags()
-    common.run(main)
+    command.run(main)

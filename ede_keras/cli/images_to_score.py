@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from ede_keras.cli import common
+from ede_keras.cli import command, common
 from ede_keras.cli.runs import find_white_for, load_split
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.images.decoding import MAX_VALUE
@@ -62,7 +62,7 @@ def load_images_to_score(
         InputError: The images cannot be used, or a flag does not fit.
     """
     if FLAGS.dataset is None:
-        common.refuse_flags(
+        command.refuse_flags(
             ("layout", "strict", "normal", "all_normal"),
             "works only with --dataset, a folder; leave it out",
         )
@@ -77,7 +77,7 @@ def load_images_to_score(
         need_labels=False,
         strict=FLAGS.strict,
         layout=FLAGS.layout,
-        verbose=common.bars(),
+        verbose=command.bars(),
         max_value=find_white_for(config, FLAGS.dataset[0]),
         normal=FLAGS.normal,
     )
@@ -90,7 +90,7 @@ def load_images_to_score(
         print(f"{unscored} images of the training part are not scored")
     named = dataset.layout in NAMED
     if FLAGS.all_normal:
-        common.refuse_flags(("normal",), "contradicts --all_normal; leave one out")
+        command.refuse_flags(("normal",), "contradicts --all_normal; leave one out")
         true_labels = np.zeros(len(images), np.int32)
     if true_labels is None and not named:
         print_unlabelled(dataset.name, repr(normal_name))

@@ -15,7 +15,6 @@ from ede_keras.evaluation.overlays import choose_top, draw_overlay
 from ede_keras.evaluation.regions import find_regions
 from ede_keras.utils.files import StrPath, atomic_path, write_csv
 
-RAW_FORMATS = ("none", "npy", "tiff")
 REGIONS = "regions.csv"
 BATCH_SIZE = 64  # maps that are computed together
 _COLUMNS = ("path", "x", "y", "width", "height", "peak")

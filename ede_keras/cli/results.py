@@ -10,7 +10,8 @@ import numpy as np
 from absl import flags
 
 from ede_keras.cli import common, maps
-from ede_keras.cli.verdicts import ANOMALY_FOUND, print_verdicts, sort_by_score
+from ede_keras.cli.command import ANOMALY_FOUND
+from ede_keras.cli.verdicts import print_verdicts, sort_by_score
 from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.errors import InputError
 from ede_keras.models.detector import AnomalyDetector

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ede_keras.cli import common
+from ede_keras.cli import command
 from ede_keras.data.images.files import read_checked
 from ede_keras.errors import InputError, UnreadableImage
 from ede_keras.serving.client import ScoringClient, join_batches
@@ -67,7 +67,7 @@ def score_by_server(
     Raises:
         InputError: No file can be read, or the server refuses all of the first images.
     """
-    progress = keras.utils.Progbar(len(files), verbose=common.bars(), unit_name="image")
+    progress = keras.utils.Progbar(len(files), verbose=command.bars(), unit_name="image")
     start = time.perf_counter()
     batches: list[dict] = []
     problems: dict[int, str] = {}

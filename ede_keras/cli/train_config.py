@@ -5,10 +5,10 @@ import os
 from absl import flags
 
 from ede_keras.backbones import sources
+from ede_keras.choices import AUTO
 from ede_keras.data.datasets import BUILT_IN
 
 FLAGS = flags.FLAGS
-AUTO = "auto"
 # Longest side of a folder's images for a backbone, in pixels. It sees them smaller still; the
 # anomaly map has this size.
 LARGEST_SIDE = 512

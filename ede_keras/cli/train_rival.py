@@ -5,7 +5,8 @@ from pathlib import Path
 
 from absl import flags
 
-from ede_keras.cli import common
+from ede_keras.choices import EDE
+from ede_keras.cli import command
 from ede_keras.cli.argument_flags import given_arguments
 from ede_keras.rivals import Rival
 from ede_keras.training.callbacks import CtrlC
@@ -13,7 +14,6 @@ from ede_keras.training.fit_rival import fit_rival, resolve_rival
 from ede_keras.utils.files import read_csv
 
 FLAGS = flags.FLAGS
-EDE = "ede"
 # Flags of an EDE alone.
 OF_EDE = ("recipe", "variant", "tile", "stride", "strategy", "jit_compile")
 
@@ -22,7 +22,7 @@ def is_asked() -> bool:
     """Whether `--method` names a rival; an `InputError` for flags that have no effect on it."""
     if FLAGS.method == EDE:
         return False
-    common.refuse_flags(OF_EDE, f"has no effect with --method={FLAGS.method}; leave it out")
+    command.refuse_flags(OF_EDE, f"has no effect with --method={FLAGS.method}; leave it out")
     resolve_rival(FLAGS.method, **given_arguments(FLAGS))
     return True
 
@@ -61,7 +61,7 @@ def train(x_train, work: Path) -> tuple[Rival, float]:
             seed=FLAGS.seed,
             checkpoint_dir=checkpoints,
             callbacks=[ctrl_c],
-            verbose=1 if common.bars() else 2 * (FLAGS.verbosity > common.QUIET),
+            verbose=1 if command.bars() else 2 * (FLAGS.verbosity > command.QUIET),
             **given_arguments(FLAGS),
         )
     return model, round(before + time.perf_counter() - began, 3)

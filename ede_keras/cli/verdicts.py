@@ -7,7 +7,6 @@ from ede_keras.evaluation.metrics import count_labels
 # Images that are named on the console; the CSV file has all.
 N_SHOWN = 10
 # The exit status of `--fail_on_anomaly`; 1 is that of an error.
-ANOMALY_FOUND = 3
 
 
 def print_verdicts(

@@ -21,11 +21,11 @@ class Dataset:
         y_test: As `y_train`.
         class_names: Label to name, in the order of the labels.
         source: Where the dataset was read from.
-        default_protocol: One of `ede_keras.data.protocols.PROTOCOLS`.
+        default_protocol: One of `ede_keras.choices.PROTOCOLS`.
         paths_train: For folders: path of each training image, relative to the folder.
         paths_test: As `paths_train`.
         is_folder: Whether the dataset was read from a folder of images.
-        layout: For folders: one of `folders.LAYOUTS`, "list", "image" or "images".
+        layout: For folders: one of `choices.LAYOUTS`, "list", "image" or "images".
         has_names: Whether the classes have names. In an `.npz` file they only have numbers.
         max_value: The value of white in pixels of more than 8 bits, as they were stored; None if
             there are none.

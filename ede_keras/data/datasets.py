@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ede_keras.choices import DATASETS
 from ede_keras.data import folder_images, labels, sources
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.folders import Layout, find_layout
@@ -16,16 +17,7 @@ from ede_keras.data.summary import LoadingSummary, describe_dimness
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
-_DEFAULT_PROTOCOL = {
-    "digits": "split80",
-    "mnist": "split80",
-    "fmnist": "split80",
-    "cifar10": "official",
-    "cifar100": "cifar100_siblings",
-    "cifar100_coarse": "official",
-    "coil100": "coil30",
-}
-BUILT_IN = tuple(_DEFAULT_PROTOCOL)
+BUILT_IN = tuple(DATASETS)
 _FOLDER_SIZE = (32, 32)  # the size that the paper's networks are built for
 
 
@@ -56,7 +48,7 @@ def load_dataset(
         need_labels: Whether an `.npz` file without labels is refused.
         strict: Whether a folder is refused if a file in it is left out. If False, the dataset's
             `summary` says which ones are, and why.
-        layout: For folders: one of `folders.LAYOUTS`. Default: detected from the subfolders.
+        layout: For folders: one of `choices.LAYOUTS`. Default: detected from the subfolders.
         verbose: 1 shows a progress bar while a folder is read, 0 does not.
         normal: For folders and lists: the name of the normal class, which helps to detect the
             layout.
@@ -123,7 +115,7 @@ def list_folder(
     Args:
         folder: An existing folder of images; or a list of them, an image, a pattern, or several
             paths of images.
-        layout: One of `folders.LAYOUTS`. Default: detected from the subfolders.
+        layout: One of `choices.LAYOUTS`. Default: detected from the subfolders.
         normal: As in `load_dataset`.
 
     Returns:
@@ -238,7 +230,7 @@ def _load_built_in(name: str, data_dir: StrPath | None) -> Dataset:
         coarse = np.array([labels.cifar100_superclass(fine) for fine in names])
         arrays = arrays[0], coarse[arrays[1]], arrays[2], coarse[arrays[3]]
         names = labels.class_names(name)
-    found = Dataset(name, *arrays, names, source, _DEFAULT_PROTOCOL[name])
+    found = Dataset(name, *arrays, names, source, DATASETS[name])
     return dataclasses.replace(found, summary=_summarize(found))
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ede_keras.choices import LAYOUTS
 from ede_keras.data.dataset import Dataset
-from ede_keras.data.folders import LAYOUTS, Layout
+from ede_keras.data.folders import Layout
 from ede_keras.data.images.files import find_highest, find_white, load_measured
 from ede_keras.data.images.inspection import ImageFacts, inspect_image
 from ede_keras.data.mask_files import Masks

@@ -23,23 +23,17 @@ from ede_keras.data.subfolders import (
 from ede_keras.errors import InputError
 from ede_keras.utils.files import StrPath
 
-LAYOUTS = {
-    "split": "train/ and test/, as in MVTec AD and GANomaly",
-    "classes": "a subfolder for each class",
-    "normals": "all images are normal",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """The image files of a folder with their labels.
 
     Args:
-        name: One of `LAYOUTS`, "list", "image" or "images".
+        name: One of `choices.LAYOUTS`, "list", "image" or "images".
         train: Training files: path relative to the folder, with "/" as separator, to label.
         test: Test files, as `train`; may be empty.
         class_names: Label to class name.
-        default_protocol: One of `ede_keras.data.protocols.PROTOCOLS`.
+        default_protocol: One of `ede_keras.choices.PROTOCOLS`.
         masks: Masks of each test file that has some, all relative to the folder.
         left_out: Every other file, with the reason.
         notes: What a reader should know about how the folder was read, a sentence each.
@@ -93,7 +87,7 @@ def find_layout(folder: StrPath, name: str | None = None, normal: str | None = N
 
     Args:
         folder: An existing folder.
-        name: One of `LAYOUTS`. Default: detected from the subfolders.
+        name: One of `choices.LAYOUTS`. Default: detected from the subfolders.
         normal: Name of the normal class, for the layout "split".
 
     Returns:

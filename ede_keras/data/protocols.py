@@ -54,7 +54,7 @@ def make_split(
 
     Args:
         dataset: The labelled images.
-        protocol: One of `PROTOCOLS`. Default: `dataset.default_protocol`.
+        protocol: One of `choices.PROTOCOLS`. Default: `dataset.default_protocol`.
         normal: Label or name of the normal class. Optional for folders whose layout determines it,
             and for "coil30", where the seed selects it.
         seed: Non-negative integer. The same seed gives exactly the same split.
@@ -178,7 +178,6 @@ _RULES = {
     # "split80" for one object, which the seed selects. The paper's 30 runs are the seeds 0-29.
     "coil30": _split80,
 }
-PROTOCOLS = tuple(_RULES)
 _POOLED = ("split80", "coil30")
 
 

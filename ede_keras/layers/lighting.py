@@ -10,8 +10,6 @@ from keras import ops
 
 # Of an image's brightness, 0 to 255; keeps the logarithm of a black image finite.
 _DARKEST = 1.0
-# How often a normal image is kept in memory if light is varied: as it is, and in other light.
-COPIES = 4
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")

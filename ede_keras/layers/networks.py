@@ -8,26 +8,13 @@ import tensorflow as tf
 
 from ede_keras.errors import InputError
 from ede_keras.layers import convolutions
+from ede_keras.layers.image_sizes import check_sizes
 
 HALVING = {"kernel_size": 4, "strides": 2, "padding": "same"}
 LEAKY_SLOPE = 0.2
 # Keras' default (0.99) needs hundreds of steps to forget the initial statistics; a small class has
 # one or two steps an epoch.
 BATCH_NORM_MOMENTUM = 0.9
-
-
-def check_sizes(image_size: int, channels: int, halvings: int = 3) -> None:
-    """Raises an `InputError` for images that networks of so many halvings cannot take."""
-    factor = 2**halvings
-    if image_size < 2 * factor or image_size % factor:
-        raise InputError(
-            f"`image_size` must be a multiple of {factor} and at least {2 * factor}, because each "
-            f"network halves or doubles it {halvings} times. Received: image_size={image_size}"
-        )
-    if channels not in (1, 3):
-        raise InputError(
-            f"Images must have 1 (grey) or 3 (RGB) channels. Received: channels={channels}"
-        )
 
 
 def _block(x, convolution, normalize=True, name=None):

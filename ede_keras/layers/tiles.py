@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from ede_keras.errors import InputError
-from ede_keras.utils.validation import check_range
+from ede_keras.utils.checks import check_range
 
 # Maximum number of tiles to train on or to hold out; of more, always the same random subset.
 MAX_TILES = 8192

@@ -8,28 +8,27 @@ of the two dataclasses. A new argument is one field here and the line that uses 
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ede_keras.backbones.backbone import Backbone
+from ede_keras import choices
 from ede_keras.errors import InputError
-from ede_keras.layers.geometric_pretext import TRANSFORMATIONS, check_transformations
-from ede_keras.layers.networks import check_sizes
-from ede_keras.layers.pretext import Pretext
-from ede_keras.models.image_sizes import (
+from ede_keras.layers.image_sizes import (
     LARGEST_SMALL,
+    check_sizes,
     is_small,
     size_for_backbone,
     size_for_networks,
 )
-from ede_keras.models.losses import NORMS
-from ede_keras.models.schedules import SCHEDULES
+from ede_keras.layers.transformations import TRANSFORMATIONS, check_transformations
 from ede_keras.utils.arguments import Arguments, Range, argument
 
-UPDATES = ("joint", "alternate")
-PHASE2_FORMS = ("printed", "bounded", "cooperative", "restoration")
-PHASE2_UPDATES = ("all", "decoders", "ede2")
-SCORES = ("latent", "image")
+if TYPE_CHECKING:  # their modules need TensorFlow
+    from ede_keras.backbones.backbone import Backbone
+    from ede_keras.layers.pretext import Pretext
+
 PRETEXTS = ("none", *TRANSFORMATIONS)
+# How often a normal image is kept in memory if light is varied: as it is, and in other light.
+COPIES = 4
 
 
 def _is_colour(image_shape):
@@ -134,7 +133,7 @@ class EDEArguments(Arguments):
             unused["memory_size"] = "pretext none"
         return unused
 
-    backbone: str | Backbone | None = argument(  # noqa: RUF009  a field, as the others
+    backbone: "str | Backbone | None" = argument(  # noqa: RUF009  a field, as the others
         None,
         "A frozen network whose features of an image take the image's place in the EDEs: "
         "efficientnet_lite0, the path of a .keras or .pth file, keras.applications.NAME or "
@@ -163,13 +162,15 @@ class EDEArguments(Arguments):
         1.0, "β of Equations (1) to (3), the weight of the latent term.", within=_WEIGHT
     )
     norm: str = argument(
-        "l2", "The distance d: mean absolute (l1) or mean squared (l2) difference.", choices=NORMS
+        "l2",
+        "The distance d: mean absolute (l1) or mean squared (l2) difference.",
+        choices=choices.NORMS,
     )
     schedule: str = argument(
         "floored_inverse_epoch",
         "w(n), the weight of phase 1 at epoch n in Equations (6) and (7): inverse_epoch is 1/n as "
         "printed, floored_inverse_epoch is max(1/n, phase_floor).",
-        choices=SCHEDULES,
+        choices=choices.SCHEDULES,
     )
     phase_floor: float = argument(
         0.8, "The smallest weight of phase 1, for the floored schedule.", within=_SHARE
@@ -180,7 +181,7 @@ class EDEArguments(Arguments):
         "bounded: the contest, with a limit for EDE1; cooperative: EDE2 minimizes Equation (3), "
         "and EDE1 does not raise it; restoration: both EDEs restore damaged images, the share "
         "1 - w(n) of each batch.",
-        choices=PHASE2_FORMS,
+        choices=choices.PHASE2_FORMS,
     )
     phase2_margin: float = argument(
         3.0,
@@ -191,13 +192,13 @@ class EDEArguments(Arguments):
         "joint",
         "joint: computes the gradients of both EDEs from one forward pass, as Algorithm 1 is "
         "printed; alternate: updates EDE1, then EDE2 from a fresh forward pass.",
-        choices=UPDATES,
+        choices=choices.UPDATES,
     )
     phase2_updates: str = argument(
         "decoders",
         "What the phase-2 losses update. all: the encoders and the decoder of each EDE, as "
         "printed; decoders: only D1 and D2; ede2: D1 and all of EDE2.",
-        choices=PHASE2_UPDATES,
+        choices=choices.PHASE2_UPDATES,
     )
     fixed_latent_target: bool = argument(
         True,
@@ -207,7 +208,7 @@ class EDEArguments(Arguments):
     score: str = argument(
         "image",
         "First term of Equation (8): latent, ‖z − z2‖, or image, ‖x − x2'‖.",
-        choices=SCORES,
+        choices=choices.SCORES,
     )
     omega1: float = argument(
         0.9, "ω1 of Equation (8), the weight of the first term; ω2 is 1 − ω1.", within=_SHARE
@@ -218,7 +219,7 @@ class EDEArguments(Arguments):
         "images, before ω1 weighs them. False is the method as printed, where the image term is "
         "about five times as large as the latent one.",
     )
-    pretext: str | Pretext | None = argument(  # noqa: RUF009  a field, as the others
+    pretext: "str | Pretext | None" = argument(  # noqa: RUF009  a field, as the others
         None,
         "The transformations that E1 sees in training (GeometricPretext), or with a backbone an "
         "encoder beside it (ImagePretext); or none. In a script it can also be an instance of "

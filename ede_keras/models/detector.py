@@ -11,15 +11,16 @@ from ede_keras.layers.anomaly_map import PlaceMap, ResidualMap
 from ede_keras.layers.anomaly_score import AnomalyScore, normal_quantile
 from ede_keras.layers.feature_memory import FeatureMemory
 from ede_keras.layers.image_memory import ImageMemory
-from ede_keras.layers.lighting import COPIES, Lighting
+from ede_keras.layers.lighting import Lighting
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import diagnosis
+from ede_keras.models.arguments import COPIES
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.graph_model import GraphModel
 from ede_keras.utils import pipeline
+from ede_keras.utils.checks import check_enough
 from ede_keras.utils.hold_out import count_fifth
 from ede_keras.utils.tracing import trace_once
-from ede_keras.utils.validation import check_enough
 
 
 class AnomalyDetector(GraphModel):

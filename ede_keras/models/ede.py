@@ -7,13 +7,13 @@ import keras
 from keras import ops
 
 from ede_keras.layers import networks
+from ede_keras.layers.image_sizes import check_shape
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import losses
 from ede_keras.models.arguments import EDEArguments, constructor_signature
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.feature_input import FeatureInput
-from ede_keras.models.image_sizes import check_shape
 from ede_keras.models.parts import NETWORKS, Network, make_backbone, make_networks, make_pretext
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
 from ede_keras.models.spaces import make_space

@@ -11,7 +11,8 @@ from ede_keras.errors import InputError
 from ede_keras.models.feature_store import FeatureStore
 from ede_keras.models.spaces import FeatureSpace, PixelSpace
 from ede_keras.utils import pipeline
-from ede_keras.utils.validation import check_enough, check_images
+from ede_keras.utils.checks import check_enough
+from ede_keras.utils.validation import check_images
 
 # Of a data set without end, so many batches set the scale of the features.
 _BATCHES_FOR_SCALE = 64

@@ -9,8 +9,6 @@ from typing import Any
 
 from keras import ops
 
-NORMS = ("l1", "l2")
-
 
 def distance(a: Any, b: Any, norm: str = "l1") -> Any:
     """d(a, b) of each pair in a batch: the mean absolute ("l1") or squared ("l2") difference.

@@ -10,9 +10,9 @@ from ede_keras.backbones.sources import load_backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.geometric_pretext import GeometricPretext
 from ede_keras.layers.image_pretext import ImagePretext
+from ede_keras.layers.image_sizes import size_for_networks
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models.arguments import EDEArguments
-from ede_keras.models.image_sizes import size_for_networks
 from ede_keras.models.spaces import FeatureSpace, PixelSpace
 
 # A network of the user's: a layer, or a function with the arguments of `networks.build_encoder`.

@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ede_keras.backbones.sources import LITE0
+from ede_keras.choices import LITE0
 from ede_keras.errors import InputError
-from ede_keras.layers.lighting import COPIES
-from ede_keras.models.arguments import EDEArguments, TrainingArguments
+from ede_keras.models.arguments import COPIES, EDEArguments, TrainingArguments
 
 # Each holds what differs from the arguments' own defaults, which are recipe "default"'s.
 RECIPES: dict[str, dict[str, Any]] = {

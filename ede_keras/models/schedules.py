@@ -4,8 +4,6 @@ from typing import Any
 
 from keras import ops
 
-SCHEDULES = ("inverse_epoch", "floored_inverse_epoch")
-
 
 def inverse_epoch(n: Any) -> Any:
     """w(n) = 1/n, as printed in Equations (6) and (7), for the epoch n counted from 1.

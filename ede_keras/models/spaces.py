@@ -19,10 +19,10 @@ from ede_keras.layers.feature_networks import (
 )
 from ede_keras.layers.feature_row import FeatureRow, FeatureScaling, FeatureShape
 from ede_keras.layers.image_memory import ImageMemory
+from ede_keras.layers.image_sizes import is_small, size_for_networks
 from ede_keras.layers.lighting import Lighting
 from ede_keras.models import losses
 from ede_keras.models.arguments import EDEArguments
-from ede_keras.models.image_sizes import is_small, size_for_networks
 
 # The map's peak can be the score by itself: a small defect is lost in what other terms average.
 LONE_TERM = "map_peak"

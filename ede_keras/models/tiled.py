@@ -11,7 +11,8 @@ from ede_keras.layers.tiles import Tiles, check_tiling, cut_tiles, default_margi
 from ede_keras.models import diagnosis
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
-from ede_keras.utils.validation import check_images, check_range
+from ede_keras.utils.checks import check_range
+from ede_keras.utils.validation import check_images
 
 # Held-out images whose reconstruction is looked at.
 _IMAGES_TO_CHECK = 16

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from ede_keras.models.image_sizes import size_for_networks
+from ede_keras.layers.image_sizes import size_for_networks
 from ede_keras.rivals.rival import Rival
 from ede_keras.utils import pipeline
-from ede_keras.utils.validation import check_enough, check_range
+from ede_keras.utils.checks import check_enough, check_range
 
 
 class Fitted(Rival):

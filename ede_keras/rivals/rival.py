@@ -11,12 +11,13 @@ from keras import ops
 from ede_keras.errors import InputError
 from ede_keras.layers import networks
 from ede_keras.layers.anomaly_map import ResidualMap
+from ede_keras.layers.image_sizes import check_shape, size_for_networks
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.epoch_follower import put_first
-from ede_keras.models.image_sizes import check_shape, size_for_networks
 from ede_keras.utils import pipeline
-from ede_keras.utils.validation import check_keras_settings, check_range
+from ede_keras.utils.checks import check_range
+from ede_keras.utils.validation import check_keras_settings
 
 
 class Training(NamedTuple):

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from ede_keras.backbones.backbone import Backbone
 from ede_keras.errors import InputError
+from ede_keras.layers.image_sizes import check_shape
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models.arguments import EDEArguments, TrainingArguments
 from ede_keras.models.ede import EDE
-from ede_keras.models.image_sizes import check_shape
 from ede_keras.models.parts import NETWORKS
 from ede_keras.models.recipes import get_recipe
 from ede_keras.training.callbacks import EpochCheckpoint, learning_rate_callbacks

@@ -9,13 +9,14 @@ import keras
 import numpy as np
 
 from ede_keras.errors import InputError
-from ede_keras.models.image_sizes import check_shape
+from ede_keras.layers.image_sizes import check_shape
 from ede_keras.rivals import RIVALS, Rival, Training
 from ede_keras.training.callbacks import EpochCheckpoint
 from ede_keras.training.fit_recipe import START_AGAIN, check_or_note
+from ede_keras.utils.checks import check_choice
 from ede_keras.utils.files import reading
 from ede_keras.utils.pipeline import make_train_dataset
-from ede_keras.utils.validation import check_choice, check_images
+from ede_keras.utils.validation import check_images
 
 
 def resolve_rival(method: str, **arguments: Any) -> tuple[type[Rival], dict[str, Any], Training]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ede_keras.errors import InputError
-from ede_keras.utils.validation import check_choice, check_range
+from ede_keras.utils.checks import check_choice, check_range
 
 
 class Range(NamedTuple):
@@ -109,15 +109,21 @@ def kind_of(field: dataclasses.Field) -> type:
 
 
 def _types(field: dataclasses.Field) -> tuple[Any, ...]:
-    """The types of a field, those of a union one by one."""
+    """The types of a field, those of a union one by one; a class in quotes is left out."""
+    if isinstance(field.type, str):
+        return str, type(None)
     return getattr(field.type, "__args__", (field.type,))
 
 
 def _check(field, value):
     """Raises an `InputError` unless the value fits its field."""
-    objects = tuple(kind for kind in _types(field) if kind not in (*_KINDS, type(None)))
-    if isinstance(value, objects) or (value is None and type(None) in _types(field)):
+    if value is None and type(None) in _types(field):
         return
+    if isinstance(field.type, str):
+        # As "str | Backbone | None": the class by its name, since its module needs TensorFlow.
+        names = {kind.strip() for kind in field.type.split("|")} - {"str"}
+        if names & {kind.__name__ for kind in type(value).__mro__}:
+            return
     kind, expected = _KINDS[kind_of(field)]
     fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
     check_range(field.name, fits, repr(value), expected)

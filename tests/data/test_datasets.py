@@ -13,8 +13,8 @@ from makers import (
     write_npz,
 )
 
+from ede_keras import choices
 from ede_keras.data.datasets import BUILT_IN, load_dataset, resolve_normal
-from ede_keras.data.protocols import PROTOCOLS
 from ede_keras.errors import InputError
 
 FMNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -143,9 +143,7 @@ def test_normal_of_a_folder_that_says_it(tmp_path, normal):
 
 
 def test_every_built_in_set_has_a_known_default_protocol():
-    from ede_keras.data.datasets import _DEFAULT_PROTOCOL
-
-    assert set(_DEFAULT_PROTOCOL.values()) <= set(PROTOCOLS)
+    assert set(choices.DATASETS.values()) <= set(choices.PROTOCOLS)
     assert set(BUILT_IN) == {
         "digits", "mnist", "fmnist", "cifar10", "cifar100", "cifar100_coarse", "coil100"
     }  # fmt: skip

@@ -7,7 +7,7 @@ from makers import write_cifar_binary, write_coil, write_folder, write_image, wr
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.labels import cifar100_fine_labels
-from ede_keras.data.protocols import PROTOCOLS, make_split, whole_set
+from ede_keras.data.protocols import make_split, whole_set
 from ede_keras.errors import InputError
 
 
@@ -215,10 +215,6 @@ def test_npz_named_like_a_built_in_set_has_no_protocol_of_its_own(tmp_path):
 def test_negative_seed():
     with pytest.raises(InputError, match="seed must not be negative. Received: -1"):
         make_split(numbered([0] * 9, []), normal=0, seed=-1)
-
-
-def test_protocol_names():
-    assert PROTOCOLS == ("split80", "official", "cifar100_siblings", "coil30")
 
 
 def test_whole_set_of_arrays_is_the_test_part():

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from ede_keras.errors import InputError
 from ede_keras.layers import anomaly_score
-from ede_keras.layers.geometric_pretext import TRANSFORMATIONS, GeometricPretext
+from ede_keras.layers.geometric_pretext import GeometricPretext
+from ede_keras.layers.transformations import TRANSFORMATIONS
 from ede_keras.models import losses
 from ede_keras.models.variants import VARIANTS
 

@@ -10,8 +10,8 @@ from makers import write_folder
 
 from ede_keras.errors import InputError
 from ede_keras.layers import tiles as tiles_module
-from ede_keras.layers.lighting import COPIES
 from ede_keras.layers.tiles import Tiles, tile_starts
+from ede_keras.models.arguments import COPIES
 from ede_keras.models.tiled import TiledDetector
 
 

@@ -36,3 +36,17 @@ def size_for_backbone(image_shape: Sequence[int]) -> int:
         return 128
     height, width = image_shape[:2]
     return max(size for size in (224, *LARGE_SIZES) if size <= max(min(height, width), 224))
+
+
+def check_sizes(image_size: int, channels: int, halvings: int = 3) -> None:
+    """Raises an `InputError` for images that networks of so many halvings cannot take."""
+    factor = 2**halvings
+    if image_size < 2 * factor or image_size % factor:
+        raise InputError(
+            f"`image_size` must be a multiple of {factor} and at least {2 * factor}, because each "
+            f"network halves or doubles it {halvings} times. Received: image_size={image_size}"
+        )
+    if channels not in (1, 3):
+        raise InputError(
+            f"Images must have 1 (grey) or 3 (RGB) channels. Received: channels={channels}"
+        )
