@@ -7,11 +7,15 @@ from absl import flags
 from ede_keras.backbones import sources
 from ede_keras.choices import AUTO
 from ede_keras.data.datasets import BUILT_IN
+from ede_keras.data.summary import LoadingSummary
 
 FLAGS = flags.FLAGS
 # Longest side of a folder's images for a backbone, in pixels. It sees them smaller still; the
 # anomaly map has this size.
 LARGEST_SIDE = 512
+# From this ratio of its sides on, an image is long.
+LONG = 3
+SMALLEST_TILE = 16
 
 
 def choose_recipe(recipe: str, dataset: str) -> str:
@@ -54,6 +58,21 @@ def choose_image_shape(
     if backbone:
         return (None, None, None), LARGEST_SIDE
     return ((image_size, image_size, None) if image_size else None), None
+
+
+def note_proportions(summary: LoadingSummary) -> list[str]:
+    """A line if images are so long that the square that the networks see distorts them.
+
+    Args:
+        summary: What was read; only image files have sizes of their own.
+    """
+    sizes = [summary.facts[name] for name in ("largest", "smallest") if name in summary.facts]
+    if not any(max(size) >= LONG * min(size) for size in sizes):
+        return []
+    height, width = sizes[0]
+    tile = min(min(size) for size in sizes)
+    remedy = "" if tile < SMALLEST_TILE else f"; --tile={tile} trains on squares of them instead"
+    return [f"  images of up to {height} x {width} pixels are squeezed into a square{remedy}"]
 
 
 def absolute(path):

@@ -12,7 +12,7 @@ from ede_keras.backbones.sources import load_backbone
 from ede_keras.cli import command, common, train_rival
 from ede_keras.cli.argument_flags import given_arguments
 from ede_keras.cli.runs import METRICS, MODEL, SCORES, RunFolder, check_run_name
-from ede_keras.cli.train_config import choose_image_shape, choose_recipe, describe
+from ede_keras.cli.train_config import choose_image_shape, choose_recipe, describe, note_proportions
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.errors import InputError
@@ -135,6 +135,9 @@ def train_run():
         largest_side=largest_side,
     )
     common.print_summary(dataset)
+    if not FLAGS.tile:
+        for line in note_proportions(dataset.summary):
+            print(line)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     image_shape = split.x_train.shape[1:]
     n_tiles = count_tiles(image_shape, FLAGS.tile, FLAGS.stride) if FLAGS.tile else 1

@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 from makers import write_folder
+from PIL import Image
 
 from ede_keras.backbones import sources
-from ede_keras.cli.train_config import choose_image_shape, choose_recipe
+from ede_keras.cli.train_config import choose_image_shape, choose_recipe, note_proportions
+from ede_keras.data.datasets import load_dataset
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,22 @@ def test_images_keep_their_size_for_a_backbone_and_for_tiles():
     assert choose_image_shape("net", None, 64) == ((None, None, None), None)
     assert choose_image_shape(None, None, None) == (None, None)
     assert choose_image_shape(None, 64, None) == ((64, 64, None), None)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([(40, 90)], None),
+        ([(20, 60), (25, 70)], "up to 25 x 70 pixels are squeezed into a square; --tile=20 trains"),
+        ([(90, 10)], "up to 90 x 10 pixels are squeezed into a square$"),
+    ],
+)
+def test_long_images_are_said_to_be_squeezed(tmp_path, sizes, said):
+    for number, size in enumerate(sizes):
+        noise = np.random.default_rng(number).integers(0, 256, size, dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    lines = note_proportions(load_dataset(str(tmp_path)).summary)
+    assert len(lines) == (said is not None) and all(re.search(said, line) for line in lines)
 
 
 @pytest.mark.slow
