@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from ede_keras.layers.feature_row import ROWS_AT_ONCE, FeatureShape
+from ede_keras.layers.nearest import NearestCode
 
 # An image is as anomalous as the mean of this share of its places, those that deviate most.
 HIGHEST_SHARE = 0.02
@@ -55,7 +55,7 @@ def choose_spread(codes: np.ndarray, n: int) -> np.ndarray:
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class FeatureMemory(keras.layers.Layer):
+class FeatureMemory(NearestCode):
     """Vectors and places of normal images, and how far an image's own are from the nearest.
 
     Distances are mean squares over the channels. The vectors, and `PLACES_KEPT` places, are
@@ -75,16 +75,12 @@ class FeatureMemory(keras.layers.Layer):
     """
 
     def __init__(self, shape: FeatureShape, memory_size: int, **kwargs: Any):
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**kwargs)
         self.shape = FeatureShape.of(shape)
         self.memory_size = memory_size
-
-        def add(name, *shape):
-            return self.add_weight(shape, initializer="zeros", trainable=False, name=name)
-
-        self.vectors = add("vectors", memory_size, self.shape.vector)
-        self.places = add("places", PLACES_KEPT, self.shape.channels)
-        self.adapted = add("adapted")
+        self.vectors = self.add_codes("vectors", memory_size, self.shape.vector)
+        self.places = self.add_codes("places", PLACES_KEPT, self.shape.channels)
+        self.adapted = self.add("adapted")
         self.built = True
 
     def adapt(self, rows: np.ndarray, scale: Callable[[np.ndarray], Any]) -> None:
@@ -113,8 +109,8 @@ class FeatureMemory(keras.layers.Layer):
                 here = positions // per_row // ROWS_AT_ONCE == start // ROWS_AT_ONCE
                 kept[here] = values[positions[here] - start * per_row]
         places = places[choose_spread(places, PLACES_KEPT)]
-        self.vectors.assign(np.resize(vectors, self.vectors.shape))
-        self.places.assign(np.resize(places, self.places.shape))
+        self.keep("vectors", np.resize(vectors, self.vectors.shape))
+        self.keep("places", np.resize(places, self.places.shape))
         # `resize` repeats codes if the memory is larger than needed; they change no distance.
         self.adapted.assign(1.0)
 
@@ -122,20 +118,15 @@ class FeatureMemory(keras.layers.Layer):
         """The terms, and the distances of the places."""
         vectors, places = self.shape.split(rows)
         flat = ops.reshape(places, (-1, self.shape.channels))
-        by_place = ops.reshape(self._distance(flat, self.places), (-1, self.shape.places))
-        distances = self._distance(vectors, self.vectors), highest_mean(by_place)
+        by_place = ops.reshape(self._distance("places", flat), (-1, self.shape.places))
+        distances = self._distance("vectors", vectors), highest_mean(by_place)
         terms = dict(zip(TERMS, distances, strict=True))
         return terms, ops.reshape(by_place, (-1, self.shape.height, self.shape.width))
 
-    def _distance(self, codes, kept):
-        """The mean square from each code, `(m, d)`, to the nearest kept one."""
-        products = ops.matmul(codes, ops.transpose(kept))
-        lengths = ops.sum(ops.square(kept), axis=-1)
-        # Products find the nearest code fast, but give small distances with rounding errors.
-        # TensorFlow's argmin: Keras' uses operations that edge runtimes lack.
-        closest = tf.argmin(lengths - 2 * products, axis=-1, output_type="int32")
-        nearest = tf.gather(kept, closest)
-        return self.adapted * ops.mean(ops.square(codes - nearest), axis=-1)
+    def _distance(self, name, codes):
+        """The mean square from each code, `(m, d)`, to the nearest kept one of a name."""
+        apart = ops.square(codes - self.find(name, codes))
+        return self.adapted * ops.mean(apart, axis=-1)
 
     def compute_output_shape(self, rows_shape):
         """`(n,)` for each term, and `(n, height, width)`."""

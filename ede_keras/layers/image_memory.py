@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from sklearn.decomposition import PCA
+
+from ede_keras.layers.nearest import NearestCode
 
 # The components leave at least 1% of the variance: what they cannot leave shows no defect.
 EXPLAINED = 0.99
@@ -17,7 +18,7 @@ DARKEST = 0.02
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class ImageMemory(keras.layers.Layer):
+class ImageMemory(NearestCode):
     """How far an image is from the nearest normal one, and what principal components leave of it.
 
     An image x in [-1, 1] is first made u = (x + 1) / √(its mean + 0.02), halfway between its own
@@ -42,18 +43,15 @@ class ImageMemory(keras.layers.Layer):
     def __init__(
         self, image_shape: Sequence[int], components: int, memory_size: int, **kwargs: Any
     ):
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**kwargs)
         self.image_shape = tuple(image_shape)
         self.components, self.memory_size = components, memory_size
         length = math.prod(self.image_shape)
 
-        def add(name, *shape):
-            return self.add_weight(shape, initializer="zeros", trainable=False, name=name)
-
-        self.mean = add("mean", length)
-        self.directions = add("directions", length, components)
-        self.memory = add("memory", memory_size, components)
-        self.adapted = add("adapted")
+        self.mean = self.add("mean", length)
+        self.directions = self.add("directions", length, components)
+        self.memory = self.add_codes("memory", memory_size, components)
+        self.adapted = self.add("adapted")
         self.built = True
 
     def adapt(self, x: np.ndarray) -> None:
@@ -72,7 +70,7 @@ class ImageMemory(keras.layers.Layer):
         self.directions.assign(directions)
         # Repeated images fill a memory that is larger than needed; they change no distance.
         coordinates = (u - found.mean_) @ directions
-        self.memory.assign(coordinates[np.resize(np.arange(len(u)), self.memory_size)])
+        self.keep("memory", coordinates[np.resize(np.arange(len(u)), self.memory_size)])
         self.adapted.assign(1.0)
 
     def _normalize(self, x):
@@ -84,12 +82,7 @@ class ImageMemory(keras.layers.Layer):
         """The distance and the residual of each image."""
         centred = self._normalize(x) - self.mean
         coordinates = ops.matmul(centred, self.directions)
-        products = ops.matmul(coordinates, ops.transpose(self.memory))
-        lengths = ops.sum(ops.square(self.memory), axis=-1)
-        # Products find the nearest image fast, but give small distances with rounding errors.
-        # TensorFlow's argmin: Keras' uses operations that edge runtimes lack.
-        closest = tf.argmin(lengths - 2 * products, axis=-1, output_type="int32")
-        nearest = tf.gather(self.memory, closest)
+        nearest = self.find("memory", coordinates)
         distance = ops.sqrt(ops.sum(ops.square(coordinates - nearest), axis=-1))
         left = ops.abs(centred - ops.matmul(coordinates, ops.transpose(self.directions)))
         residual = ops.mean(ops.reshape(left, (-1, *self.image_shape)), axis=-1)

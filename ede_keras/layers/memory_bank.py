@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
+
+from ede_keras.layers.nearest import NearestCode
 
 # Directions whose variance is below this share of the largest variance are treated as noise and
 # not amplified.
@@ -13,7 +14,7 @@ SMALLEST_VARIANCE = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class MemoryBank(keras.layers.Layer):
+class MemoryBank(NearestCode):
     """Codes of normal images, and the distance to the nearest one, averaged over views.
 
     The distance is Euclidean in a whitened space. Each view of an image has its own whitening and
@@ -31,20 +32,15 @@ class MemoryBank(keras.layers.Layer):
     """
 
     def __init__(self, memory_size: int, **kwargs: Any):
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**kwargs)
         self.memory_size = memory_size
 
     def build(self, codes_shape):
         """Creates the weights for codes `(n, K, d)`."""
         _, views, width = codes_shape
-        shapes = {
-            "mean": (views, 1, width),
-            "whitening": (views, width, width),
-            "memory": (views, self.memory_size, width),
-        }
-        for name, shape in shapes.items():
-            weight = self.add_weight(shape, initializer="zeros", trainable=False, name=name)
-            setattr(self, name, weight)
+        self.mean = self.add("mean", views, 1, width)
+        self.whitening = self.add("whitening", views, width, width)
+        self.memory = self.add_codes("memory", views, self.memory_size, width)
 
     def adapt(self, codes: np.ndarray) -> None:
         """Sets the whitening and the kept codes from those of normal images.
@@ -66,19 +62,13 @@ class MemoryBank(keras.layers.Layer):
         kept = codes[:, np.resize(order, self.memory_size)]
         self.mean.assign(mean)
         self.whitening.assign(whitening)
-        self.memory.assign((kept - mean) @ whitening)
+        self.keep("memory", (kept - mean) @ whitening)
 
     def call(self, codes: Any) -> Any:
         """The mean over the views of the distance to the nearest kept code."""
         codes = ops.transpose(codes, (1, 0, 2))
         white = ops.matmul(codes - self.mean, self.whitening)
-        products = ops.matmul(white, ops.transpose(self.memory, (0, 2, 1)))
-        lengths = ops.sum(ops.square(self.memory), axis=-1)[:, None]
-        # Products find the nearest code fast, but give small distances with rounding errors.
-        # TensorFlow's argmin: Keras' uses operations that edge runtimes lack.
-        closest = tf.argmin(lengths - 2 * products, axis=-1, output_type="int32")
-        nearest = tf.gather(self.memory, closest, batch_dims=1)
-        squared = ops.sum(ops.square(white - nearest), axis=-1)
+        squared = ops.sum(ops.square(white - self.find("memory", white)), axis=-1)
         return ops.mean(ops.sqrt(squared), axis=0)
 
     def compute_output_shape(self, codes_shape):
