@@ -7,6 +7,7 @@ it all.
 from ede_keras.rivals.anogan import AnoGAN
 from ede_keras.rivals.deep_svdd import DeepSVDD
 from ede_keras.rivals.ganomaly import GANomaly
+from ede_keras.rivals.gpnd import GPND
 from ede_keras.rivals.isolation_forest import IsolationForest
 from ede_keras.rivals.kernel_density import KernelDensity
 from ede_keras.rivals.nearest_neighbour import NearestNeighbour
@@ -20,6 +21,7 @@ RIVALS: dict[str, type[Rival]] = {
     "deep_svdd": DeepSVDD,
     "ganomaly": GANomaly,
     "anogan": AnoGAN,
+    "gpnd": GPND,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,

@@ -107,7 +107,7 @@ def test_the_gan_is_fixed_after_its_share_of_the_epochs(model, x):
     assert moved(kept[2], kept[4]) == {"E"}
 
 
-@pytest.mark.parametrize(("n", "value"), [(4, 0), (2, 255)])
+@pytest.mark.parametrize(("n", "value"), [(4, 2), (2, 255)])
 def test_constant_images_and_two_of_them(model, n, value):
     images = np.full((n, 16, 16, 1), value, np.uint8)
     history = model.fit(images, epochs=3, verbose=0)
