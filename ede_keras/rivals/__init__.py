@@ -11,6 +11,7 @@ from ede_keras.rivals.gpnd import GPND
 from ede_keras.rivals.isolation_forest import IsolationForest
 from ede_keras.rivals.kernel_density import KernelDensity
 from ede_keras.rivals.nearest_neighbour import NearestNeighbour
+from ede_keras.rivals.ocgan import OCGAN
 from ede_keras.rivals.one_class_svm import OneClassSVM
 from ede_keras.rivals.pca import PrincipalComponents
 from ede_keras.rivals.rival import Rival, Training
@@ -22,6 +23,7 @@ RIVALS: dict[str, type[Rival]] = {
     "ganomaly": GANomaly,
     "anogan": AnoGAN,
     "gpnd": GPND,
+    "ocgan": OCGAN,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,
