@@ -44,7 +44,7 @@ class GPND(Adversarial):
     autoencoders", NeurIPS 2018, Sections 3 and 4.
     """
 
-    training = Training(epochs=30, batch_size=64, learning_rate=1e-3, beta_1=0.5)
+    training = Training(epochs=20, learning_rate=1e-3, beta_1=0.5)
     default_latent_dim = 16
     score_weights: ClassVar[Mapping[str, float]] = {"latent": 1.0, "volume": 1.0, "residual": 1.0}
 

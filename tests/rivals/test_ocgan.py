@@ -81,11 +81,11 @@ def test_negatives_are_mined_by_gradient_steps(model):
     for _ in range(ocgan.MINING_STEPS):
         v = np.tanh(place)
         place = place - 2.0 * sigmoid(v @ direction)[:, None] * (1 - v**2) * direction
-    found = model.mine(start)
+    found = model.mine(tf.constant(start))
     np.testing.assert_allclose(found, np.tanh(place), rtol=1e-3, atol=1e-4)
     # The classifier takes them for normal images less than before.
     assert ((np.tanh(place) - np.tanh(start)) @ direction < 0).all()
-    np.testing.assert_allclose(model.mine(start[:1]), found[:1], rtol=1e-4)
+    np.testing.assert_allclose(model.mine(tf.constant(start[:1])), found[:1], rtol=1e-4)
 
 
 def test_the_score_is_the_residual(model, x):
