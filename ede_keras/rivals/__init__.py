@@ -4,11 +4,14 @@ Each is built, trained, calibrated, saved and exported as an `EDE`; `train.py --
 it all.
 """
 
+from ede_keras.rivals.anogan import AnoGAN
 from ede_keras.rivals.deep_svdd import DeepSVDD
 from ede_keras.rivals.ganomaly import GANomaly
+from ede_keras.rivals.gpnd import GPND
 from ede_keras.rivals.isolation_forest import IsolationForest
 from ede_keras.rivals.kernel_density import KernelDensity
 from ede_keras.rivals.nearest_neighbour import NearestNeighbour
+from ede_keras.rivals.ocgan import OCGAN
 from ede_keras.rivals.one_class_svm import OneClassSVM
 from ede_keras.rivals.pca import PrincipalComponents
 from ede_keras.rivals.rival import Rival, Training
@@ -18,6 +21,9 @@ RIVALS: dict[str, type[Rival]] = {
     "vae": VAE,
     "deep_svdd": DeepSVDD,
     "ganomaly": GANomaly,
+    "anogan": AnoGAN,
+    "gpnd": GPND,
+    "ocgan": OCGAN,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,

@@ -10,10 +10,14 @@ from ede_keras.rivals.rival import Rival
 
 
 class Turn(NamedTuple):
-    """One update within a step: of these networks, by this loss of a batch x in [-1, 1]."""
+    """One update within a step: of these networks, by this loss of a batch x in [-1, 1].
+
+    It is left out while `pause`, a weight, is above 0.
+    """
 
     networks: list[keras.Layer]
     loss: Callable[[Any], Any]
+    pause: keras.Variable | None = None
 
 
 class Adversarial(Rival):
@@ -60,13 +64,28 @@ class Adversarial(Rival):
         optimizers = (self.optimizer, *self.other_optimizers)
         losses = []
         for turn, optimizer in zip(self.turns, optimizers, strict=True):
-            with tf.GradientTape() as tape:
-                loss = turn.loss(x)
-            optimizer.apply(tape.gradient(loss, _weights(turn)), _weights(turn))
-            losses.append(loss)
+            losses.append(_take(turn, optimizer, x))
         self.mean_loss.update_state(losses[0], sample_weight=tf.shape(x)[0])
         return self.get_metrics_result()
 
 
 def _weights(turn: Turn) -> list[keras.Variable]:
     return [v for network in turn.networks for v in network.trainable_variables]
+
+
+def _take(turn: Turn, optimizer: keras.Optimizer, x: Any) -> Any:
+    """The turn's loss, after its update; 0 if it pauses, which counts as an iteration too."""
+
+    def update() -> Any:
+        with tf.GradientTape() as tape:
+            loss = turn.loss(x)
+        optimizer.apply(tape.gradient(loss, _weights(turn)), _weights(turn))
+        return loss
+
+    def leave_out() -> Any:
+        optimizer.iterations.assign_add(1)
+        return tf.constant(0.0)
+
+    if turn.pause is None:
+        return update()
+    return tf.cond(turn.pause > 0, leave_out, update)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from ede_keras.layers import networks
+from ede_keras.rivals import heads
 from ede_keras.rivals.adversarial import Adversarial, Turn
 from ede_keras.rivals.rival import Training
 
@@ -38,10 +39,8 @@ class GANomaly(Adversarial):
         self.encoder1 = build(*self.network_arguments, name="encoder1")
         self.decoder = networks.build_decoder(*self.network_arguments, name="decoder")
         self.encoder2 = build(*self.network_arguments, name="encoder2")
-        trunk = build(*self.network_arguments, name="trunk")
-        features = networks.find_features(trunk)
-        logit = keras.layers.Dense(1)(keras.layers.Flatten()(features))
-        self.discriminator = keras.Model(trunk.input, [features, logit], name="discriminator")
+        size, channels, _, width = self.network_arguments
+        self.discriminator = heads.build_with_head(size, channels, 1, width, "discriminator")
 
     @property
     def turns(self) -> list[Turn]:
@@ -70,8 +69,7 @@ class GANomaly(Adversarial):
         fake = ops.stop_gradient(self.decoder(self.encoder1(x, training=True), training=True))
         _, real = self.discriminator(x, training=True)
         _, other = self.discriminator(fake, training=True)
-        # ln(1 + e^-a) for the real ones, ln(1 + e^a) for the others.
-        return 0.5 * ops.mean(ops.softplus(-real) + ops.softplus(other))
+        return 0.5 * (heads.real_loss(real) + heads.fake_loss(other))
 
     def score_terms(self, x: Any) -> tuple[dict[str, Any], Any, Any]:
         """‖z − ẑ‖², the mean over the entries; and x̂."""
