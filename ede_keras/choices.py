@@ -43,5 +43,8 @@ PHASE2_FORMS = ("printed", "bounded", "cooperative", "restoration")
 PHASE2_UPDATES = ("all", "decoders", "ede2")
 SCORES = ("latent", "image")
 
+# Keras' names of dtype policies. In float16 small gradients would vanish without a scaled loss.
+PRECISIONS = ("float32", "mixed_bfloat16")
+
 AUTO = "auto"  # a recipe, and whether to compile with XLA
 STRATEGIES = ("one", "mirrored", "multi_worker")

@@ -6,8 +6,7 @@ of the two dataclasses. A new argument is one field here and the line that uses 
 """
 
 import dataclasses
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ede_keras import choices
@@ -44,15 +43,6 @@ def _by_colour(grey, colour, with_backbone=None):
     if with_backbone:
         text += f"; with a backbone {with_backbone}"
     return {"by_shape": lambda s: colour if _is_colour(s) else grey, "default_text": text}
-
-
-def constructor_signature(constructor: Callable) -> inspect.Signature:
-    """The signature of `EDE.__init__` with the fields of `EDEArguments`, for `help` and editors."""
-    signature = inspect.signature(constructor)
-    image_shape, *others = list(signature.parameters.values())[1:-1]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    fields = [p.replace(kind=keyword) for p in inspect.signature(EDEArguments).parameters.values()]
-    return signature.replace(parameters=[image_shape, *fields, *others])
 
 
 def _with_backbone(image_shape, given):
@@ -292,6 +282,12 @@ class TrainingArguments(Arguments):
         None, "Images in a batch.", within=_COUNT, **_by_colour(64, 16)
     )
     epochs: int = argument(8, "Number of epochs.", within=_COUNT)
+    precision: str = argument(
+        "float32",
+        "In which the networks compute in training. mixed_bfloat16 suits GPUs that have bfloat16. "
+        "Weights, losses, updates and the whole score are float32 always.",
+        choices=choices.PRECISIONS,
+    )
     min_steps: int = argument(
         40,
         "Minimum number of batches in an epoch; a small set is repeated to reach it.",

@@ -10,7 +10,7 @@ from ede_keras.layers import networks
 from ede_keras.layers.image_sizes import check_shape
 from ede_keras.layers.pretext import Pretext
 from ede_keras.models import losses
-from ede_keras.models.arguments import EDEArguments, constructor_signature
+from ede_keras.models.arguments import EDEArguments
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.feature_input import FeatureInput
@@ -18,6 +18,7 @@ from ede_keras.models.parts import NETWORKS, Network, make_backbone, make_networ
 from ede_keras.models.recipes import get_recipe, refuse_arguments_of_fit
 from ede_keras.models.spaces import make_space
 from ede_keras.models.trainer import TwoPhaseTrainer
+from ede_keras.utils.arguments import constructor_signature
 from ede_keras.utils.validation import check_keras_settings
 
 
@@ -126,9 +127,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
             images=images, terms=terms, latents=z, codes=codes, features=features, **drawn
         )
         super().__init__(graph, name=name)
-        self.epoch = self.add_weight(
-            shape=(), initializer="ones", dtype="float32", trainable=False, name="epoch"
-        )
+        self.epoch = self.add_weight((), "ones", "float32", trainable=False, name="epoch")
         self.fix("omega2", "preprocessor", "space", "arguments", "epoch", "has_phase2")
         self.fix("network_names", *EDEArguments.names(), *NETWORKS)
 
@@ -139,7 +138,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         Args:
             name: "default", "default_no_pretext", or "paper", the literal algorithm.
             image_shape: `(height, width, channels)` of the images.
-            **overrides: Arguments to replace: those of `EDE`, `learning_rate` or `beta_1`.
+            **overrides: Arguments to replace: those of `EDE`, `learning_rate`, `beta_1`, `precision`.
 
         Raises:
             InputError: The recipe does not exist, or an argument belongs to `fit`.
@@ -152,7 +151,8 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         arguments, training = get_recipe(name, image_shape, unused=unused, **overrides)
         refuse_arguments_of_fit(overrides)
         model = cls(image_shape, **arguments.to_dict(), **own)
-        model.compile(keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1))
+        adam = keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1)
+        model.compile(adam, precision=training.precision)
         return model
 
     @property
@@ -297,4 +297,4 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         return cls(**config)
 
 
-EDE.__signature__ = constructor_signature(EDE.__init__)
+EDE.__signature__ = constructor_signature(EDE.__init__, EDEArguments)

@@ -76,3 +76,12 @@ def check_compile_arguments(optimizers: Iterable[Any], others: Mapping[str, Any]
                 "Loss scaling is only for float16, which is not supported: pass the inner "
                 f"optimizer. Received: {type(optimizer).__name__}"
             )
+
+
+def check_optimizer(optimizer: keras.Optimizer) -> None:
+    """Raises a `ValueError` for an optimizer that averages weights."""
+    if optimizer.use_ema:
+        raise ValueError(
+            "Optimizers with `use_ema=True` are not supported: Keras would overwrite weights that "
+            f"two optimizers update with the averages of one. Received: {optimizer.name}"
+        )

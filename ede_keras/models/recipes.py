@@ -132,7 +132,7 @@ def get_recipe(
 
 def refuse_arguments_of_fit(given: Iterable[str]) -> None:
     """Raises an `InputError` for arguments that neither the model nor its optimizer takes."""
-    taken = {*EDEArguments.names(), "learning_rate", "beta_1"}
+    taken = {*EDEArguments.names(), "learning_rate", "beta_1", "precision"}
     if misplaced := sorted(set(given) - taken):
         raise InputError(
             f"{', '.join(misplaced)} must be given to `fit_recipe` or `fit`: from_recipe does "

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ede_keras import choices
 from ede_keras.models import schedules
 from ede_keras.models.algorithm1 import (
     Objectives,
@@ -15,8 +16,10 @@ from ede_keras.models.algorithm1 import (
 )
 from ede_keras.models.arguments import TrainingArguments
 from ede_keras.models.epoch_follower import with_epoch_follower
-from ede_keras.models.guarded_model import check_compile_arguments
+from ede_keras.models.guarded_model import check_compile_arguments, check_optimizer
+from ede_keras.models.precision import computing_in
 from ede_keras.utils import devices, pipeline
+from ede_keras.utils.checks import check_choice
 
 # Whether the phase-2 losses of (EDE1, EDE2) update the shared encoders; decoders always are.
 _MOVES_ENCODERS = {"all": (True, True), "decoders": (False, False), "ede2": (False, True)}
@@ -25,8 +28,8 @@ _MOVES_ENCODERS = {"all": (True, True), "decoders": (False, False), "ede2": (Fal
 class TwoPhaseTrainer(keras.Model):
     """The training of `EDE` and its variants. They define the losses; this class minimizes them.
 
-    A subclass defines `decoders`, `ede_networks`, `phase1` and, unless `has_phase2` is False,
-    `phase2`; it may override `augment`.
+    A subclass defines `encoders`, `decoders`, `ede_networks`, `phase1` and, unless `has_phase2` is
+    False, `phase2`; it may override `augment`.
     """
 
     has_phase2 = True
@@ -40,8 +43,12 @@ class TwoPhaseTrainer(keras.Model):
     schedule: str
     phase_floor: float
     phase2_form: str
-    phase2_margin: float
     epoch: keras.Variable
+
+    @property
+    def encoders(self) -> list[keras.Layer]:
+        """E1, and E2 if there is one."""
+        raise NotImplementedError(f"{type(self).__name__} must define encoders.")
 
     @property
     def decoders(self) -> list[keras.Layer]:
@@ -75,6 +82,7 @@ class TwoPhaseTrainer(keras.Model):
         jit_compile: bool | str = "auto",
         steps_per_execution: int = 1,
         run_eagerly: bool = False,
+        precision: str = TrainingArguments.precision,
         **others: Any,
     ) -> None:
         """Sets an optimizer for each EDE; the losses are the model's own.
@@ -88,6 +96,7 @@ class TwoPhaseTrainer(keras.Model):
                 Keras: on a GPU, not on a CPU. Not available to devices that share a batch.
             steps_per_execution: Batches in one call of the compiled graph.
             run_eagerly: Runs the step uncompiled, to debug it.
+            precision: As in `TrainingArguments`.
             **others: None of Keras' other arguments is supported.
 
         Raises:
@@ -95,18 +104,12 @@ class TwoPhaseTrainer(keras.Model):
             ValueError: XLA on several devices, or an optimizer with `use_ema=True`.
         """
         check_compile_arguments((optimizer, ede2_optimizer), others)
+        check_choice("precision", precision, choices.PRECISIONS)
         if optimizer is None:
             optimizer = keras.optimizers.Adam(
                 TrainingArguments.learning_rate, beta_1=TrainingArguments.beta_1
             )
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            if jit_compile is True:
-                raise ValueError(
-                    "XLA cannot compile a step that several devices share. Use "
-                    "jit_compile=False, or one device. Received: jit_compile=True under "
-                    f"{type(self.distribute_strategy).__name__}"
-                )
-            jit_compile = False
+        jit_compile = devices.check_jit(self.distribute_strategy, jit_compile)
         self.release("optimizer", "ede2_optimizer")  # this method alone sets them, together
         super().compile(
             optimizer=optimizer,
@@ -120,19 +123,15 @@ class TwoPhaseTrainer(keras.Model):
             "jit_compile": jit_compile,
             "steps_per_execution": steps_per_execution,
             "run_eagerly": run_eagerly,
+            "precision": precision,
         }
         self.ede2_optimizer = self._compile_arguments["ede2_optimizer"] or self._follower()
         # An optimizer that is not built yet would be saved without its state.
         for i, optimizer in enumerate(self._optimizers()):
-            if optimizer.use_ema:
-                raise ValueError(
-                    "Optimizers with `use_ema=True` are not supported: Keras would overwrite "
-                    "weights that two optimizers update with the averages of one. "
-                    f"Received: {optimizer.name}"
-                )
+            check_optimizer(optimizer)
             optimizer.build(self.ede_variables(i))
-        names = ["loss", *(f"ede{i + 1}_loss" for i in range(len(self.decoders)))]
-        self._means = [keras.metrics.Mean(name=name) for name in names]
+        edes = range(1, len(self.decoders) + 1)
+        self._means = [keras.metrics.Mean(n) for n in ("loss", *(f"ede{i}_loss" for i in edes))]
         self.fix("optimizer", "ede2_optimizer", *TrainingArguments.names())
 
     def _follower(self):
@@ -250,8 +249,9 @@ class TwoPhaseTrainer(keras.Model):
         x = self.augment(self._images(data))
         edes = range(len(self.decoders))
         for together in [edes] if self.update == "joint" else [[i] for i in edes]:
-            # The sums of `printed_gradients`, with fewer passes.
-            objectives, gradients = shared_gradients(self, x, together)
+            with computing_in(self._compile_arguments["precision"], self.encoders + self.decoders):
+                # The sums of `printed_gradients`, with fewer passes.
+                objectives, gradients = shared_gradients(self, x, together)
             # TensorFlow may update a weight in place while another gradient's operation still
             # reads it, so all gradients are computed before any update.
             with tf.control_dependencies(tf.nest.flatten(gradients)):

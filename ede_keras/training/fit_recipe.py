@@ -105,6 +105,7 @@ def fit_recipe(
             model.compile(
                 keras.optimizers.Adam(training.learning_rate, beta_1=training.beta_1),
                 jit_compile=jit_compile,
+                precision=training.precision,
             )
         initial_epoch = 0
     assert training.batch_size is not None  # the default by shape

@@ -1,6 +1,7 @@
 """Dataclasses of arguments: each field defines type, default, range and meaning in one place."""
 
 import dataclasses
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Sequence
@@ -138,3 +139,12 @@ def describe_default(field: dataclasses.Field) -> str:
     """The default of an argument in words."""
     text = field.metadata["default_text"] or str(field.default)
     return text.lower() if kind_of(field) is bool else text
+
+
+def constructor_signature(constructor: Callable, arguments: type[Arguments]) -> inspect.Signature:
+    """The signature of `EDE.__init__` with the fields of its arguments, for `help` and editors."""
+    signature = inspect.signature(constructor)
+    image_shape, *others = list(signature.parameters.values())[1:-1]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    fields = [p.replace(kind=keyword) for p in inspect.signature(arguments).parameters.values()]
+    return signature.replace(parameters=[image_shape, *fields, *others])

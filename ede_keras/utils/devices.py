@@ -59,6 +59,17 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "worker" and resolver.task_id == 0
 
 
+def check_jit(strategy: tf.distribute.Strategy, jit_compile: bool | str) -> bool | str:
+    """`jit_compile`, but False if several devices share a batch; a `ValueError` if it is True."""
+    is_shared = strategy.num_replicas_in_sync > 1
+    if is_shared and jit_compile is True:
+        raise ValueError(
+            "XLA cannot compile a step that several devices share. Use jit_compile=False, or one "
+            f"device. Received: jit_compile=True under {type(strategy).__name__}"
+        )
+    return False if is_shared else jit_compile
+
+
 def run_on_chief(
     strategy: tf.distribute.Strategy, function: Callable[[], T], results: Sequence[T]
 ) -> T:

@@ -25,9 +25,10 @@ def check_keras_settings() -> None:
     policy = keras.config.dtype_policy()
     if policy.name != "float32":
         raise InputError(
-            "Mixed precision is not supported: scores are small differences, which need the full "
-            "precision of float32. Call keras.config.set_dtype_policy('float32') before you build "
-            f"the model. Received: dtype_policy={policy.name!r}"
+            "Scores are small differences, which need the full precision of float32. Call "
+            "keras.config.set_dtype_policy('float32') before you build the model. To train in "
+            "mixed precision, call `compile` with precision='mixed_bfloat16' (in the command: "
+            f"--precision). Received: dtype_policy={policy.name!r}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Several devices share a batch and give one score; precisions that do not are refused."""
+"""Several devices share a batch and give one score; other precisions of Keras are refused."""
 
 import os
 from pathlib import Path
