@@ -4,6 +4,8 @@ Each is built, trained, calibrated, saved and exported as an `EDE`; `train.py --
 it all.
 """
 
+from ede_keras.rivals.anonagn import AnoNAGN
+from ede_keras.rivals.dagpr import DAGPR
 from ede_keras.rivals.deep_svdd import DeepSVDD
 from ede_keras.rivals.ganomaly import GANomaly
 from ede_keras.rivals.isolation_forest import IsolationForest
@@ -11,6 +13,7 @@ from ede_keras.rivals.kernel_density import KernelDensity
 from ede_keras.rivals.nearest_neighbour import NearestNeighbour
 from ede_keras.rivals.one_class_svm import OneClassSVM
 from ede_keras.rivals.pca import PrincipalComponents
+from ede_keras.rivals.pixelcnn import PixelCNN
 from ede_keras.rivals.rival import Rival, Training
 from ede_keras.rivals.vae import VAE
 
@@ -18,6 +21,9 @@ RIVALS: dict[str, type[Rival]] = {
     "vae": VAE,
     "deep_svdd": DeepSVDD,
     "ganomaly": GANomaly,
+    "dagpr": DAGPR,
+    "pixelcnn": PixelCNN,
+    "anonagn": AnoNAGN,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,
