@@ -15,11 +15,10 @@ from ede_keras.utils import pipeline
 
 # The Gaussian process is fitted to at most so many different images.
 MOST_IMAGES = 500
-# Bounds of its length scale (vectors have length 1), and of the variances of the function and of the
-# noise, as multiples of the variance of y.
+# Bounds of its length scale, for vectors of length 1; and of the variances of the function and of
+# the noise, as multiples of the variance of y.
 LENGTHS, VARIANCES, NOISES = (0.05, 10.0), (1e-3, 1e3), (1e-2, 10.0)
-# Added to a mean squared residual; and the least deviation of its logarithm y.
-LEAST_RESIDUAL, LEAST_DEVIATION = 1e-6, 0.01
+LEAST_RESIDUAL, LEAST_DEVIATION = 1e-6, 0.01  # added to a mean square; of its logarithm y
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -31,12 +30,12 @@ class DAGPR(Rival):
     score is −ln N(y; μ, σ²) without the constant ½ ln 2π. It is high if images with such a z have
     other residuals; and if no normal image has such a z, since σ² grows.
 
-    Differences from the paper: it trains on images with anomalies among them. It labels those far
-    from the mean of z and the residual by 1, those near by 0, regresses the labels from z, and
-    repeats this with the images of lowest and highest prediction. Normal images alone have no such
-    labels, so here the process predicts the residual, of which the paper's labels are partly made.
-    The authors' code fixes its kernel, a Gaussian with a linear and a constant one; here it is a
-    Gaussian, fitted by scikit-learn. The networks are EDE's, and the epochs 20, not 200.
+    Differences from the paper: there, anomalies are among the training images. Those far from the
+    mean of z and residual are labelled 1, those near 0; the process regresses the labels from z,
+    again and again with the images that it ranks lowest and highest. Normal images alone have no
+    such labels, so here it predicts the residual, of which they are partly made. The authors' code
+    fixes a kernel (Gaussian, linear and constant); here scikit-learn fits a Gaussian one. The
+    networks are EDE's, and the epochs 20, not 200.
 
     Reference: Fan et al., "Robust deep auto-encoding Gaussian process regression for unsupervised
     anomaly detection", Neurocomputing 376, 2020; known here by its abstract and its authors' code.
@@ -78,8 +77,8 @@ class DAGPR(Rival):
 
     def fit_process(self, images: Any) -> None:
         """Fits the process to images, as `fit` takes them; each image counts once."""
-        batches = pipeline.stream(images, self.scale_batch_size(256), shuffle=True)
         found: dict[bytes, tuple] = {}
+        batches = pipeline.stream(images, self.scale_batch_size(256), shuffle=True)
         for batch in pipeline.take_batches(batches, MOST_IMAGES):
             z, _, y = self.reconstruct_and_measure(self.preprocessor(batch))
             rows = zip(np.asarray(z), np.asarray(y), strict=True)

@@ -96,6 +96,7 @@ def test_the_process_is_fitted_after_the_training(model, images):
     )
 
 
+@pytest.mark.filterwarnings("ignore:The images' highest pixel")
 @pytest.mark.parametrize("n", [1, 2])
 def test_few_or_black_images(model, n):
     images = np.zeros((2, 16, 16, 1), "uint8")

@@ -12,7 +12,7 @@ from ede_keras.rivals import PixelCNN, pixelcnn
 
 def make(colours):
     keras.utils.set_random_seed(0)
-    return PixelCNN((16, 16, colours), base_width=5, latent_dim=7)
+    return PixelCNN((16, 16, colours), base_width=30, latent_dim=31)
 
 
 def draw(n, colours):
@@ -45,7 +45,7 @@ def test_levels_cover_the_range():
 
 @pytest.mark.parametrize("colours", [1, 3])
 def test_no_prediction_depends_on_its_own_pixel_or_on_later_ones(colours):
-    """Whatever the weights: those of the biases are not 0 here, nor are the maps'."""
+    """Whatever the weights and biases; but the next pixel or colour does depend on it."""
     model, x = make(colours), draw(1, colours)
     rng = np.random.default_rng(1)
     model.network.set_weights([rng.normal(0, 0.2, w.shape) for w in model.network.get_weights()])
@@ -57,10 +57,8 @@ def test_no_prediction_depends_on_its_own_pixel_or_on_later_ones(colours):
         after = np.asarray(model.network(other)[1]).reshape(-1, 16)
         place = (row * 16 + column) * colours + colour
         np.testing.assert_array_equal(after[: place + 1], before[: place + 1])
-        if place + 1 < len(after):  # the next one reads it
-            assert np.abs(after[place + 1 :] - before[place + 1 :]).max() > 1e-4
-            nearest = place + 1 if colour + 1 < colours or column < 15 else None
-            assert nearest is None or np.abs(after[nearest] - before[nearest]).max() > 1e-7
+        if colour + 1 < colours or column < 15:
+            assert np.abs(after[place + 1] - before[place + 1]).max() > 1e-4
 
 
 def test_the_probabilities_of_all_images_sum_to_one():
@@ -77,12 +75,13 @@ def test_the_probabilities_of_all_images_sum_to_one():
     np.testing.assert_allclose(np.exp(-nats - known).sum(), 1, rtol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:The images' highest pixel")
 def test_black_images_become_nearly_certain():
     model = make(1)
     images = np.zeros((8, 16, 16, 1), "uint8")
     model.compile(keras.optimizers.Adam(1e-2))
-    history = model.fit(images, batch_size=2, epochs=10, verbose=0).history["loss"]
-    assert np.isfinite(history).all() and history[-1] < 0.5 < 3 < history[0] + 2
+    history = model.fit(images, batch_size=2, epochs=30, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < 0.5 < history[0]
 
 
 def test_masks():
