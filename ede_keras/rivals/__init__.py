@@ -5,6 +5,8 @@ it all.
 """
 
 from ede_keras.rivals.anogan import AnoGAN
+from ede_keras.rivals.anonagn import AnoNAGN
+from ede_keras.rivals.dagpr import DAGPR
 from ede_keras.rivals.deep_svdd import DeepSVDD
 from ede_keras.rivals.ganomaly import GANomaly
 from ede_keras.rivals.gpnd import GPND
@@ -14,6 +16,7 @@ from ede_keras.rivals.nearest_neighbour import NearestNeighbour
 from ede_keras.rivals.ocgan import OCGAN
 from ede_keras.rivals.one_class_svm import OneClassSVM
 from ede_keras.rivals.pca import PrincipalComponents
+from ede_keras.rivals.pixelcnn import PixelCNN
 from ede_keras.rivals.rival import Rival, Training
 from ede_keras.rivals.vae import VAE
 
@@ -24,6 +27,9 @@ RIVALS: dict[str, type[Rival]] = {
     "anogan": AnoGAN,
     "gpnd": GPND,
     "ocgan": OCGAN,
+    "dagpr": DAGPR,
+    "pixelcnn": PixelCNN,
+    "anonagn": AnoNAGN,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,
