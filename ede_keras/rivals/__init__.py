@@ -4,6 +4,7 @@ Each is built, trained, calibrated, saved and exported as an `EDE`; `train.py --
 it all.
 """
 
+from ede_keras.rivals.addpa import ADDPA
 from ede_keras.rivals.deep_svdd import DeepSVDD
 from ede_keras.rivals.ganomaly import GANomaly
 from ede_keras.rivals.isolation_forest import IsolationForest
@@ -18,6 +19,7 @@ RIVALS: dict[str, type[Rival]] = {
     "vae": VAE,
     "deep_svdd": DeepSVDD,
     "ganomaly": GANomaly,
+    "addpa": ADDPA,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,
