@@ -12,6 +12,8 @@ from ede_keras.rivals.kernel_density import KernelDensity
 from ede_keras.rivals.nearest_neighbour import NearestNeighbour
 from ede_keras.rivals.one_class_svm import OneClassSVM
 from ede_keras.rivals.pca import PrincipalComponents
+from ede_keras.rivals.piad import PIAD
+from ede_keras.rivals.puzzle_ae import PuzzleAE
 from ede_keras.rivals.rival import Rival, Training
 from ede_keras.rivals.vae import VAE
 
@@ -19,6 +21,8 @@ RIVALS: dict[str, type[Rival]] = {
     "vae": VAE,
     "deep_svdd": DeepSVDD,
     "ganomaly": GANomaly,
+    "puzzle_ae": PuzzleAE,
+    "piad": PIAD,
     "addpa": ADDPA,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,

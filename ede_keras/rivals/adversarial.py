@@ -10,10 +10,11 @@ from ede_keras.rivals.rival import Rival
 
 
 class Turn(NamedTuple):
-    """One update within a step: of these networks, by this loss of a batch x in [-1, 1]."""
+    """Updates within a step: of these networks, by this loss of a batch x in [-1, 1]."""
 
     networks: list[keras.Layer]
     loss: Callable[[Any], Any]
+    updates: int = 1
 
 
 class Adversarial(Rival):
@@ -55,14 +56,15 @@ class Adversarial(Rival):
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]))
 
     def train_step(self, data: Any) -> dict:
-        """One update for each turn, all on the same images."""
+        """The updates of each turn, all on the same images."""
         x = self.prepare_batch(data)
         optimizers = (self.optimizer, *self.other_optimizers)
         losses = []
         for turn, optimizer in zip(self.turns, optimizers, strict=True):
-            with tf.GradientTape() as tape:
-                loss = turn.loss(x)
-            optimizer.apply(tape.gradient(loss, _weights(turn)), _weights(turn))
+            for _ in range(turn.updates):
+                with tf.GradientTape() as tape:
+                    loss = turn.loss(x)
+                optimizer.apply(tape.gradient(loss, _weights(turn)), _weights(turn))
             losses.append(loss)
         self.mean_loss.update_state(losses[0], sample_weight=tf.shape(x)[0])
         return self.get_metrics_result()

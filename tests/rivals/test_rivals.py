@@ -1,14 +1,17 @@
 """Other methods, as detectors: what all of them promise."""
 
+import inspect
 import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from makers import make_backbone
 from sklearn.metrics import roc_auc_score
 
 import ede_keras
+from ede_keras.backbones.backbone import Backbone, choose_maps
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.errors import InputError
@@ -17,10 +20,14 @@ from ede_keras.training.fit_rival import resolve_rival
 
 # A few epochs on the digits; an untrained model of a method stays below its floor.
 SHORT = {"epochs": 2, "base_width": 8}
+LONGER = {"puzzle_ae": {"epochs": 4}, "piad": {"epochs": 4}}
 FLOORS = {
     "vae": 0.9,
     "deep_svdd": 0.8,
     "ganomaly": 0.6,
+    "puzzle_ae": 0.7,
+    "piad": 0.7,
+    "addpa": 0.8,
     "one_class_svm": 0.95,
     "kernel_density": 0.95,
     "pca": 0.95,
@@ -35,7 +42,12 @@ def split():
 
 
 def short(method):
-    return SHORT if RIVALS[method].has_epochs else {}
+    if not RIVALS[method].has_epochs:
+        return {}
+    own = {}
+    if "backbone" in inspect.signature(RIVALS[method]).parameters:
+        own["backbone"] = Backbone(choose_maps(make_backbone()), mean=127.0, scale=128.0)
+    return {**SHORT, **LONGER.get(method, {}), **own}
 
 
 @pytest.fixture(scope="module", params=RIVALS)
@@ -51,7 +63,7 @@ def test_it_separates_as_an_untrained_one_does_not(trained, split):
     auroc = roc_auc_score(split.y_test, model.predict(split.x_test, verbose=0)["score"])
     assert auroc > FLOORS[name]
     keras.utils.set_random_seed(1)
-    arguments = {k: v for k, v in short(name).items() if k != "epochs"}
+    _, arguments, _ = resolve_rival(name, **short(name))
     fresh = RIVALS[name](split.x_train.shape[1:], **arguments)
     fresh.set_threshold(0)  # silences the warning
     untrained = fresh.predict(split.x_test, verbose=0)["score"]
