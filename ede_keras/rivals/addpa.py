@@ -7,11 +7,11 @@ from keras import ops
 
 from ede_keras.layers import networks
 from ede_keras.rivals.perceptual import Perceptual
-from ede_keras.rivals.rival import Training
+from ede_keras.rivals.rival import Rival, Training
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class ADDPA(Perceptual):
+class ADDPA(Perceptual, Rival):
     """A deep perceptual autoencoder: E1 and D1 with the relative perceptual L1 loss.
 
     The loss, averaged over a batch, and the score are ‖f(x) − f(x̂)‖₁ / ‖f(x)‖₁ with

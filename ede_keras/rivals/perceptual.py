@@ -9,7 +9,6 @@ from keras import ops
 
 from ede_keras.backbones.backbone import Backbone
 from ede_keras.backbones.sources import LITE0, load_backbone
-from ede_keras.rivals.rival import Rival
 from ede_keras.utils import pipeline
 
 # The backbone sees images enlarged to this size, a multiple of 32; its map is then 4 x 4.
@@ -23,14 +22,15 @@ LEAST_SHARE = 0.1
 LEAST_DEVIATION, LEAST_SIZE = 1e-3, 1e-2
 
 
-class Perceptual(Rival):
-    """A method whose autoencoder has the relative perceptual L1 loss; the score is that loss, too.
+class Perceptual(keras.Model):
+    """The part of a `Rival` whose autoencoder has the relative perceptual L1 loss; the score is that loss, too.
 
     Of x and x̂ it is ‖f(x) − f(x̂)‖₁ / ‖f(x)‖₁ for the features f of a frozen network, here its
     map of stride 16, brought to mean 0 and deviation 1 in each channel. Only the part of the
     network up to that map is kept; it is saved with the model.
 
-    A subclass defines the networks `encoder` and `decoder`, and the training.
+    A class has it before `Rival` or `Adversarial` among its bases, and defines the networks
+    `encoder` and `decoder`, and the training.
 
     Args:
         image_shape: As for `Rival`.

@@ -33,8 +33,8 @@ class PIAD(Perceptual, Adversarial):
 
     Differences from the paper: the features are a map of stride 16 of EfficientNet-Lite0, which
     sees images enlarged to 64 pixels, not a map of VGG-19; their mean and deviation are those of
-    training images, not of ImageNet. E and G are EDE's, E without a tanh; G sees E(x) and u in one
-    batch, as it has batch normalization. The critics see no statistics of the batch. λ follows by a
+    training images, not of ImageNet. E and G are EDE's, E without a tanh; G's batch
+    normalization has the statistics of E(x), also for u. The critics see no statistics of a batch. λ follows by a
     running mean of the ratios, measured every 10 steps, not of the norms in every 100. Both critics
     are updated twice on the same images, and all networks have one learning rate. The paper trains
     for 50,000 to 100,000 steps of 32 images.
@@ -87,11 +87,10 @@ class PIAD(Perceptual, Adversarial):
         """`(−mean C(E(x)), −mean C(G(u)), L)`; the gradient of L in E is multiplied by a share."""
         z = self.encoder(x, training=True)
         latents = share * z + ops.stop_gradient((1 - share) * z)
-        both = self.decoder(ops.concatenate([latents, self.draw(z)]), training=True)
-        again, drawn = ops.split(both, 2)
+        again = self.decoder(latents, training=True)
         return (
             -ops.mean(self.latent_critic(z)),
-            -ops.mean(self.image_critic(drawn)),
+            -ops.mean(self.image_critic(self.decoder(self.draw(z), training=False))),
             ops.mean(self.perceptual_loss(x, again)),
         )
 
@@ -104,8 +103,7 @@ class PIAD(Perceptual, Adversarial):
     def critic_loss(self, x: Any) -> Any:
         """The losses of both critics; E and G are not trained by it."""
         z = ops.stop_gradient(self.encoder(x, training=True))
-        both = self.decoder(ops.concatenate([z, self.draw(z)]), training=True)
-        fake = ops.stop_gradient(ops.split(both, 2)[1])
+        fake = ops.stop_gradient(self.decoder(self.draw(z), training=False))
         images = self.wasserstein_loss(self.image_critic, x, fake)
         return images + self.wasserstein_loss(self.latent_critic, self.draw(z), z)
 

@@ -112,6 +112,7 @@ def test_the_u_net_halves_at_most_four_times(make, size, inner):
     assert model.unet.output_shape[1][1:] == (size, size, 1)
 
 
+@pytest.mark.filterwarnings("ignore:The images' highest pixel")
 @pytest.mark.parametrize("value", [0, 255])
 def test_two_images_of_one_value(make, value):
     images = np.full((2, 16, 16, 1), value, "uint8")
