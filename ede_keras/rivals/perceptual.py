@@ -23,7 +23,7 @@ LEAST_DEVIATION, LEAST_SIZE = 1e-3, 1e-2
 
 
 class Perceptual(keras.Model):
-    """The part of a `Rival` whose autoencoder has the relative perceptual L1 loss; the score is that loss, too.
+    """The part of a `Rival` with the relative perceptual L1 loss, which is its score, too.
 
     Of x and x̂ it is ‖f(x) − f(x̂)‖₁ / ‖f(x)‖₁ for the features f of a frozen network, here its
     map of stride 16, brought to mean 0 and deviation 1 in each channel. Only the part of the

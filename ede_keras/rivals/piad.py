@@ -33,11 +33,11 @@ class PIAD(Perceptual, Adversarial):
 
     Differences from the paper: the features are a map of stride 16 of EfficientNet-Lite0, which
     sees images enlarged to 64 pixels, not a map of VGG-19; their mean and deviation are those of
-    training images, not of ImageNet. E and G are EDE's, E without a tanh; G's batch
-    normalization has the statistics of E(x), also for u. The critics see no statistics of a batch. λ follows by a
+    training images, not of ImageNet. E and G are EDE's, E without a tanh; G's batch normalization
+    has the statistics of E(x), also for u. The critics see no statistics of a batch. λ follows by a
     running mean of the ratios, measured every 10 steps, not of the norms in every 100. Both critics
-    are updated twice on the same images, and all networks have one learning rate. The paper trains
-    for 50,000 to 100,000 steps of 32 images.
+    are updated twice on the same images, and all networks have one learning rate, which is higher.
+    The paper trains for 50,000 to 100,000 steps of 32 images.
 
     Reference: Tuluptceva et al., "Perceptual image anomaly detection", ACPR 2019.
     """
@@ -80,7 +80,7 @@ class PIAD(Perceptual, Adversarial):
         return super().train_step(data)
 
     def draw(self, z: Any) -> Any:
-        """u of N(0, I), as many as the latent vectors z."""
+        """Vectors u of N(0, I), as many as the latent vectors z."""
         return keras.random.normal(ops.shape(z), seed=self.noise)
 
     def losses(self, x: Any, share: Any = 1.0) -> tuple[Any, Any, Any]:
@@ -108,7 +108,7 @@ class PIAD(Perceptual, Adversarial):
         return images + self.wasserstein_loss(self.latent_critic, self.draw(z), z)
 
     def wasserstein_loss(self, critic: keras.Model, real: Any, fake: Any) -> Any:
-        """mean C(fake) − mean C(real), with both penalties."""
+        """A critic's loss: mean C(fake) − mean C(real), with both penalties."""
         shape = (ops.shape(real)[0], *[1] * (len(real.shape) - 1))
         share = keras.random.uniform(shape, seed=self.noise)
         between = share * real + (1 - share) * fake

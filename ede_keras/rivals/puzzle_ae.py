@@ -14,7 +14,7 @@ from ede_keras.rivals.rival import Rival, Training
 # Orders of the four quarters. A puzzle of training has any order but the right one, and one that
 # is scored has no quarter in its own place, so that skip connections cannot copy any.
 ORDERS = np.array(list(itertools.permutations(range(4)))[1:])
-SCORED = ORDERS[(ORDERS != np.arange(4)).all(axis=1)]
+SCORED = ORDERS[(np.arange(4) != ORDERS).all(axis=1)]
 # How far an attack moves a pixel, in the units of [-1, 1], by the number of channels.
 ATTACK = {1: 0.2, 3: 20 / 255}
 # The U-Net halves images at most so many times.
