@@ -28,7 +28,7 @@ class ADDPA(Perceptual, Rival):
     autoencoders", IEEE Access, 2021.
     """
 
-    training = Training(epochs=12)
+    training = Training(epochs=15)
 
     def build_networks(self) -> None:
         """E1 and D1."""

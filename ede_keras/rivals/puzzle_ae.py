@@ -47,7 +47,7 @@ class PuzzleAE(Rival):
         name: As for `Rival`.
     """
 
-    training = Training(epochs=15)
+    training = Training(epochs=30)
     score_weights: ClassVar[Mapping[str, float]] = {"residual": 1.0}
 
     def __init__(
