@@ -48,6 +48,11 @@ class Backbone(keras.layers.Layer):
         self.trainable = False
         self.built = True
 
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What tells it from others, as JSON knows it."""
+        return {"source": self.source, "sha256": self.sha256}
+
     def call(self, images: Any) -> list:
         """The maps."""
         scaled = (ops.cast(images, "float32") - self.mean) / self.scale

@@ -92,9 +92,10 @@ def _describe_backbone(config: Mapping[str, Any]) -> dict[str, str]:
     """The row about the frozen network; none without one."""
     if not config.get("backbone"):
         return {}
+    size = config.get("backbone_size", config["image_size"])
     return {
         "backbone": f"{config['backbone']}, SHA-256 of its weights {config['backbone_sha256']}, "
-        f"sees images at {config['image_size']} x {config['image_size']} pixels"
+        f"sees images at {size} x {size} pixels"
     }
 
 

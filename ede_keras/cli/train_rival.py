@@ -9,6 +9,7 @@ from ede_keras.choices import EDE
 from ede_keras.cli import command
 from ede_keras.cli.argument_flags import given_arguments
 from ede_keras.rivals import Rival
+from ede_keras.rivals.perceptual import Perceptual
 from ede_keras.training.callbacks import CtrlC
 from ede_keras.training.fit_rival import fit_rival, resolve_rival
 from ede_keras.utils.files import read_csv
@@ -33,8 +34,13 @@ def resolve(image_shape: tuple[int, ...]) -> dict[str, object]:
     The model is built for that, so that what it cannot take is said before a folder is made.
     """
     rival, own, training = resolve_rival(FLAGS.method, **given_arguments(FLAGS))
-    config = rival(image_shape, **own).get_config()
+    model = rival(image_shape, **own)
+    config = model.get_config()
     del config["name"]  # of the Keras model; it has no flag
+    if isinstance(model, Perceptual):
+        backbone = model.backbone.identity
+        config |= {"backbone": backbone["source"], "backbone_sha256": backbone["sha256"]}
+        config |= {"backbone_size": model.seen_size}
     of_training = training._asdict() if rival.has_epochs else {}
     return {**config, **of_training, "variant": None}
 

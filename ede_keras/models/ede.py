@@ -138,7 +138,7 @@ class EDE(FeatureInput, TwoPhaseTrainer, AnomalyDetector):
         Args:
             name: "default", "default_no_pretext", or "paper", the literal algorithm.
             image_shape: `(height, width, channels)` of the images.
-            **overrides: Arguments to replace: those of `EDE`, `learning_rate`, `beta_1`, `precision`.
+            **overrides: Arguments to replace: of `EDE`, `learning_rate`, `beta_1`, `precision`.
 
         Raises:
             InputError: The recipe does not exist, or an argument belongs to `fit`.

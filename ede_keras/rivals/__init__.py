@@ -4,6 +4,7 @@ Each is built, trained, calibrated, saved and exported as an `EDE`; `train.py --
 it all.
 """
 
+from ede_keras.rivals.addpa import ADDPA
 from ede_keras.rivals.anogan import AnoGAN
 from ede_keras.rivals.anonagn import AnoNAGN
 from ede_keras.rivals.dagpr import DAGPR
@@ -16,7 +17,9 @@ from ede_keras.rivals.nearest_neighbour import NearestNeighbour
 from ede_keras.rivals.ocgan import OCGAN
 from ede_keras.rivals.one_class_svm import OneClassSVM
 from ede_keras.rivals.pca import PrincipalComponents
+from ede_keras.rivals.piad import PIAD
 from ede_keras.rivals.pixelcnn import PixelCNN
+from ede_keras.rivals.puzzle_ae import PuzzleAE
 from ede_keras.rivals.rival import Rival, Training
 from ede_keras.rivals.vae import VAE
 
@@ -30,6 +33,9 @@ RIVALS: dict[str, type[Rival]] = {
     "dagpr": DAGPR,
     "pixelcnn": PixelCNN,
     "anonagn": AnoNAGN,
+    "puzzle_ae": PuzzleAE,
+    "piad": PIAD,
+    "addpa": ADDPA,
     "one_class_svm": OneClassSVM,
     "kernel_density": KernelDensity,
     "pca": PrincipalComponents,

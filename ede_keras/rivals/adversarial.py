@@ -10,13 +10,14 @@ from ede_keras.rivals.rival import Rival
 
 
 class Turn(NamedTuple):
-    """One update within a step: of these networks, by this loss of a batch x in [-1, 1].
+    """Updates within a step: of these networks, by this loss of a batch x in [-1, 1].
 
-    It is left out while `pause`, a weight, is above 0.
+    They are left out while `pause`, a weight, is above 0.
     """
 
     networks: list[keras.Layer]
     loss: Callable[[Any], Any]
+    updates: int = 1
     pause: keras.Variable | None = None
 
 
@@ -59,12 +60,12 @@ class Adversarial(Rival):
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]))
 
     def train_step(self, data: Any) -> dict:
-        """One update for each turn, all on the same images."""
+        """The updates of each turn, all on the same images."""
         x = self.prepare_batch(data)
         optimizers = (self.optimizer, *self.other_optimizers)
         losses = []
         for turn, optimizer in zip(self.turns, optimizers, strict=True):
-            losses.append(_take(turn, optimizer, x))
+            losses.append([_update(turn, optimizer, x) for _ in range(turn.updates)][-1])
         self.mean_loss.update_state(losses[0], sample_weight=tf.shape(x)[0])
         return self.get_metrics_result()
 
@@ -73,8 +74,8 @@ def _weights(turn: Turn) -> list[keras.Variable]:
     return [v for network in turn.networks for v in network.trainable_variables]
 
 
-def _take(turn: Turn, optimizer: keras.Optimizer, x: Any) -> Any:
-    """The turn's loss, after its update; 0 if it pauses, which counts as an iteration too."""
+def _update(turn: Turn, optimizer: keras.Optimizer, x: Any) -> Any:
+    """The turn's loss, after an update; 0 if it pauses, which counts as an iteration too."""
 
     def update() -> Any:
         with tf.GradientTape() as tape:

@@ -65,8 +65,8 @@ class AnoGAN(Adversarial):
         """The encoder; then the generator and the critic, until they are fixed."""
         return [
             Turn([self.encoder], self.encoder_loss),
-            Turn([self.generator], self.generator_loss, self.gan_is_fixed),
-            Turn([self.critic], self.critic_loss, self.gan_is_fixed),
+            Turn([self.generator], self.generator_loss, pause=self.gan_is_fixed),
+            Turn([self.critic], self.critic_loss, pause=self.gan_is_fixed),
         ]
 
     def make_callback(self, images: Any, epochs: int) -> keras.callbacks.Callback:

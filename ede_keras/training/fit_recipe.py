@@ -164,7 +164,7 @@ def _plain(arguments: EDEArguments, training: TrainingArguments) -> dict[str, An
     values = {**arguments.to_dict(), **training.to_dict()}
     del values["epochs"]  # a higher number continues the same training run
     if isinstance(backbone := values["backbone"], Backbone):
-        values["backbone"] = {"source": backbone.source, "sha256": backbone.sha256}
+        values["backbone"] = backbone.identity
     pretext = values["pretext"]
     if isinstance(pretext, Pretext):
         config = {name: value for name, value in pretext.get_config().items() if name != "name"}

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ede_keras.backbones.backbone import Backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.image_sizes import check_shape
 from ede_keras.rivals import RIVALS, Rival, Training
@@ -88,6 +89,8 @@ def fit_rival(
         last = Path(checkpoint_dir, "last.keras")
         asked = {"method": method, "seed": seed, **own, **training._asdict()}
         del asked["epochs"]  # a higher number continues the same training
+        if isinstance(backbone := own.get("backbone"), Backbone):
+            asked["backbone"] = backbone.identity
         check_or_note(last.parent, asked)
         if last.exists():
             with reading(last, START_AGAIN):

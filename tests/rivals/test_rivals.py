@@ -1,14 +1,18 @@
 """Other methods, as detectors: what all of them promise."""
 
+import inspect
 import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from makers import make_backbone
 from sklearn.metrics import roc_auc_score
 
 import ede_keras
+from ede_keras.backbones.backbone import Backbone, choose_maps
+from ede_keras.backbones.sources import hash_file
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.errors import InputError
@@ -27,6 +31,9 @@ FLOORS = {
     "dagpr": 0.8,
     "pixelcnn": 0.8,
     "anonagn": 0.9,
+    "puzzle_ae": 0.8,
+    "piad": 0.8,
+    "addpa": 0.9,
     "one_class_svm": 0.95,
     "kernel_density": 0.95,
     "pca": 0.95,
@@ -41,7 +48,16 @@ def split():
 
 
 def short(method):
-    return SHORT if RIVALS[method].has_epochs else {}
+    if not RIVALS[method].has_epochs:
+        return {}
+    return {**SHORT, **backbone_of(method)}
+
+
+def backbone_of(method):
+    """A small frozen network, for a method that has one."""
+    if "backbone" not in inspect.signature(RIVALS[method]).parameters:
+        return {}
+    return {"backbone": Backbone(choose_maps(make_backbone()), mean=127.0, scale=128.0)}
 
 
 @pytest.fixture(scope="module", params=RIVALS)
@@ -57,7 +73,7 @@ def test_it_separates_as_an_untrained_one_does_not(trained, split):
     auroc = roc_auc_score(split.y_test, model.predict(split.x_test, verbose=0)["score"])
     assert auroc > FLOORS[name]
     keras.utils.set_random_seed(1)
-    arguments = {k: v for k, v in short(name).items() if k != "epochs"}
+    _, arguments, _ = resolve_rival(name, **short(name))
     fresh = RIVALS[name](split.x_train.shape[1:], **arguments)
     fresh.set_threshold(0)  # silences the warning
     untrained = fresh.predict(split.x_test, verbose=0)["score"]
@@ -117,18 +133,20 @@ def test_the_same_seed_gives_the_same_model(split):
     np.testing.assert_allclose(*scores, rtol=1e-4)
 
 
-RESUMED = ["vae", "deep_svdd", "ganomaly", "anogan", "gpnd", "ocgan", "dagpr"]
+RESUMED = ["vae", "deep_svdd", "ganomaly", "anogan", "gpnd", "ocgan", "dagpr", "piad"]
 
 
 @pytest.mark.parametrize("name", RESUMED)
 def test_training_goes_on_where_it_stopped(name, split, tmp_path):
     """The history has every epoch once."""
     arguments = {"base_width": 4, "min_steps": 2, "checkpoint_dir": tmp_path, "verbose": 0}
+    arguments |= backbone_of(name)
     model, _ = ede_keras.fit_rival(name, split.x_train, epochs=2, **arguments)
     steps = int(model.optimizer.iterations.numpy()) // 2
     model, history = ede_keras.fit_rival(name, split.x_train, epochs=4, **arguments)
-    for optimizer in (model.optimizer, *getattr(model, "other_optimizers", ())):
-        assert int(optimizer.iterations.numpy()) == 4 * steps
+    for i, optimizer in enumerate((model.optimizer, *getattr(model, "other_optimizers", ()))):
+        updates = model.turns[i].updates if i else 1
+        assert int(optimizer.iterations.numpy()) == 4 * steps * updates
     assert history.epoch[-1] == 3
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3", "4"]
@@ -175,3 +193,24 @@ def test_the_commands(run_command, tmp_path):
     out = tmp_path / "exported"
     run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={out}")
     assert "| method | vae |" in next(out.rglob("MODEL.md")).read_text()
+
+
+@pytest.mark.slow
+def test_the_commands_with_a_backbone(run_command, tmp_path):
+    """The config and the card of a model name it."""
+    path = tmp_path / "net.keras"
+    make_backbone().save(path)
+    flags = ("train.py", "--dataset=digits", "--normal=6", f"--output_dir={tmp_path}")
+    flags += (f"--backbone={path}", "--epochs=1", "--base_width=4", "--min_steps=2")
+    done = run_command(*flags, "--method=vae", check=False)
+    assert done.returncode == 1 and "has no argument --backbone" in done.stderr
+    run_command(*flags, "--method=addpa")
+    run = tmp_path / "digits/6/0"
+    config = json.loads((run / "config.json").read_text())
+    assert config["backbone"] == "net.keras" and config["backbone_size"] == 64
+    assert config["backbone_sha256"] == hash_file(path)
+    path.unlink()
+    out = tmp_path / "exported"
+    run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={out}")
+    card = next(out.rglob("MODEL.md")).read_text()
+    assert "| backbone | net.keras" in card and "sees images at 64 x 64 pixels" in card
