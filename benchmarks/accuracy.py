@@ -115,6 +115,8 @@ def measure_detector(run):
     """Runs train.py once, in a temporary folder; returns the run's config and metrics."""
     with tempfile.TemporaryDirectory() as output_dir:
         arguments = {**run, "data_dir": FLAGS.data_dir, "epochs": FLAGS.epochs}
+        if run["recipe"] in tables.RIVAL_NETWORKS:
+            arguments |= {"method": run["recipe"], "recipe": None, "variant": None}
         command = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
         subprocess.run(
             [sys.executable, "train.py", *command, f"--output_dir={output_dir}"],
@@ -125,7 +127,7 @@ def measure_detector(run):
         if (run["dataset"], run["recipe"]) == ("cifar10", "default") and run["normal"] in FIGURE_5:
             keep_roc(config.with_name("scores.csv"), run)
         metrics = json.loads(config.with_name("metrics.json").read_text())
-        return {**json.loads(config.read_text()), **metrics}
+        return {**json.loads(config.read_text()), **metrics, **run}
 
 
 def measure_simple(run):

@@ -8,13 +8,21 @@ import numpy as np
 from benchmarks.simple import METHODS
 from ede_keras.models.recipes import RECIPES, get_recipe
 from ede_keras.models.variants import VARIANTS
+from ede_keras.rivals import RIVALS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
-RECIPES_AND_METHODS = (*RECIPES, *METHODS)
+# Other methods with networks, by train.py --method. The simple ones are those of `METHODS`.
+RIVAL_NETWORKS = tuple(name for name, rival in RIVALS.items() if rival.has_epochs)
+RECIPES_AND_METHODS = (*RECIPES, *RIVAL_NETWORKS, *METHODS)
 # For each table: data sets with their protocol, the seeds of each recipe, and the variants.
 THREE, ONE = (0, 1, 2), (0,)
-COMPARED = {"default": THREE, "features": THREE, "paper": ONE, **dict.fromkeys(METHODS, ONE)}
+COMPARED = {
+    "default": THREE,
+    "features": THREE,
+    "paper": ONE,
+    **dict.fromkeys((*RIVAL_NETWORKS, *METHODS), ONE),
+}
 TABLES = {
     "1": {
         "sets": (("digits", "split80"), ("mnist", "split80"), ("fmnist", "split80")),
@@ -41,6 +49,8 @@ CLASSES = tuple(range(10))
 # Results of a recipe as it was before it changed are kept under its name with this prefix, until
 # they are measured again.
 EARLIER = "earlier "
+# Of arguments that lines from before there were these do not have.
+EARLIER_VALUES = {"precision": "float32"}
 # The columns of the table of means, `{heading: (recipe, variant)}`; the best simple method follows.
 MEANS = {
     "default": ("default", "full"),
@@ -111,7 +121,15 @@ def read_results(folder=RESULTS):
 
 
 def is_current(line, epochs=None):
-    """Whether the recipe of a detector's run is unchanged since then, apart from `epochs`."""
+    """Whether the recipe of a detector's run is unchanged since then, apart from `epochs`.
+
+    Of another method only its training is compared.
+    """
+    if line["recipe"] in RIVAL_NETWORKS:
+        training = RIVALS[line["recipe"]].training._asdict() | (
+            {"epochs": epochs} if epochs else {}
+        )
+        return training.items() <= line.items()
     model, training = get_recipe(
         line["recipe"], line["image_shape"], line["n_train"], epochs=epochs
     )
@@ -119,9 +137,8 @@ def is_current(line, epochs=None):
     expected = {name: value for name, value in model.to_dict().items() if name not in unused}
     expected |= training.to_dict()
     # None leaves the choice to the model. An argument missing from an older line was off.
-    return all(
-        line.get(name, False) == value for name, value in expected.items() if value is not None
-    )
+    line = {**dict.fromkeys(expected, False), **EARLIER_VALUES, **line}
+    return all(line[name] == value for name, value in expected.items() if value is not None)
 
 
 def in_table(line, table):
