@@ -4,8 +4,8 @@ import contextlib
 import os
 import sys
 
-import ede_keras
 from ede_keras.utils.quiet import without_log_lines
+from ede_keras.utils.start import IS_COMMAND
 
 
 def _refuse_backend(name: str) -> None:
@@ -13,7 +13,7 @@ def _refuse_backend(name: str) -> None:
         "ede_keras trains and serves through TensorFlow. Set the environment variable "
         f"KERAS_BACKEND=tensorflow. Received: {name}"
     )
-    raise SystemExit(f"Error: {message}") if ede_keras._IS_COMMAND else ImportError(message)
+    raise SystemExit(f"Error: {message}") if IS_COMMAND else ImportError(message)
 
 
 # Before Keras imports another backend, which may not be there.

@@ -10,13 +10,14 @@ from commands import ROOT
 PACKAGE = ROOT / "ede_keras"
 # From the ground up. A part may import from lower floors only, not from its own.
 FLOORS = [
-    {"errors", "version"},
+    {"choices", "errors", "version"},
     {"utils"},
     {"layers", "data", "backbones"},
     {"models"},
     {"rivals"},
     {"training"},
     {"evaluation", "serving"},
+    {"library"},
     {"cli"},
     {"beam"},
     # Short import paths to what lies deeper.
