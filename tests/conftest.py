@@ -28,6 +28,7 @@ from ede_keras.serving import savedmodel_check
 # Files whose tests take longest, slow or plain. A process takes one file at a time, so it has to
 # begin with these: else one of them is left over in the end, and a core idles.
 LONGEST = (
+    "test_rivals.py",
     "test_torch.py",
     "test_resuming.py",
     "test_runtimes.py",

@@ -101,7 +101,7 @@ def test_a_score_does_not_depend_on_the_batch(trained, split):
     np.testing.assert_allclose(alone, scores[:1], rtol=1e-3, atol=1e-4)
 
 
-def test_saved_and_exported(trained, split, tmp_path, run_python):
+def test_saved_and_exported(trained, split, tmp_path, run_command, export_unchecked):
     """The file is read in another process."""
     _, model = trained
     scores = model.predict(split.x_test, verbose=0)["score"]
@@ -115,10 +115,10 @@ found = model.predict(np.load({str(tmp_path / "images.npy")!r}), verbose=0)
 np.save({str(tmp_path / "scores.npy")!r}, found["score"])
 print(model.threshold)
 """
-    done = run_python("-c", script)
+    done = run_command("-c", script)
     assert float(done.stdout.split()[-1]) == model.threshold
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), scores, rtol=1e-4, atol=1e-5)
-    path = ede_keras.export_savedmodel(model, tmp_path / "exported")
+    path = export_unchecked(model, tmp_path / "exported")
     served = tf.saved_model.load(path).signatures["serving_default"]
     found = served(images=tf.constant(split.x_test, "float32"))["score"]
     np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-4)
