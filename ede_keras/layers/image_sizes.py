@@ -46,6 +46,11 @@ def check_sizes(image_size: int, channels: int, halvings: int = 3) -> None:
             f"`image_size` must be a multiple of {factor} and at least {2 * factor}, because each "
             f"network halves or doubles it {halvings} times. Received: image_size={image_size}"
         )
+    check_channels(channels)
+
+
+def check_channels(channels: int) -> None:
+    """Raises an `InputError` for images that are neither grey nor RGB."""
     if channels not in (1, 3):
         raise InputError(
             f"Images must have 1 (grey) or 3 (RGB) channels. Received: channels={channels}"

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ede_keras.layers.image_sizes import size_for_networks
+from ede_keras.layers.image_sizes import check_channels, size_for_networks
 from ede_keras.rivals.rival import Rival
 from ede_keras.utils import pipeline
 from ede_keras.utils.checks import check_enough, check_range
@@ -46,6 +46,11 @@ class Fitted(Rival):
         self.row_length = size * size * int(image_shape[-1])
         super().__init__(image_shape, image_size=size, contamination=contamination, name=name)
         self.fix("memory_size")
+
+    def check_size(self) -> None:
+        """Raises an `InputError` unless images have such a size; there are no networks to suit."""
+        check_range("image_size", self.image_size > 0, self.image_size, "positive")
+        check_channels(self.image_shape[-1])
 
     def build_networks(self) -> None:
         """The layer that holds what is learned."""

@@ -11,7 +11,7 @@ from keras import ops
 from ede_keras.errors import InputError
 from ede_keras.layers import networks
 from ede_keras.layers.anomaly_map import ResidualMap
-from ede_keras.layers.image_sizes import check_shape, size_for_networks
+from ede_keras.layers.image_sizes import check_shape, check_sizes, size_for_networks
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.models.detector_graph import DetectorGraph
 from ede_keras.models.epoch_follower import put_first
@@ -81,7 +81,7 @@ class Rival(AnomalyDetector):
         self.latent_dim = latent_dim or self.default_latent_dim
         check_range("latent_dim", self.latent_dim > 0, latent_dim, "positive")
         check_range("base_width", base_width > 0, base_width, "positive")
-        networks.check_sizes(self.image_size, self.image_shape[-1])
+        self.check_size()
         self.base_width, self.contamination = base_width, contamination
         self.preprocessor = networks.build_preprocessor(self.image_shape, self.image_size)
         self.build_networks()
@@ -104,6 +104,10 @@ class Rival(AnomalyDetector):
         super().__init__(graph, name=name)
         self.mean_loss = keras.metrics.Mean(name="loss")
         self.fix("image_size", "latent_dim", "base_width", "contamination")
+
+    def check_size(self) -> None:
+        """Raises an `InputError` unless the networks can take `image_size`."""
+        check_sizes(self.image_size, self.image_shape[-1])
 
     @property
     def network_arguments(self) -> tuple[int, int, int, int]:
@@ -151,8 +155,14 @@ class Rival(AnomalyDetector):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        """`keras.Model.fit` on normal images, given as to `EDE.fit`."""
+        """`keras.Model.fit` on normal images, given as to `EDE.fit`.
+
+        Raises:
+            InputError: The images cannot be used, or there are held-out ones: see `evaluate`.
+        """
         self.check_input(x)
+        if kwargs.get("validation_data") is not None or kwargs.get("validation_split"):
+            raise InputError(_no_loss(self))
         batch_size = batch_size or self.training.batch_size
         y = None if hasattr(x, "__array__") else y
         images = x
@@ -165,6 +175,15 @@ class Rival(AnomalyDetector):
         if (own := self.make_callback(images, epochs)) is not None:
             callbacks = put_first(own, callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Not available: the losses are of training, some of them of networks that contend.
+
+        Raises:
+            InputError: Always.
+        """
+        del args, kwargs
+        raise InputError(_no_loss(self))
 
     def make_callback(self, images: Any, epochs: int) -> keras.callbacks.Callback | None:
         """What the method does between the epochs of `fit`; arguments as there. None by default."""
@@ -214,3 +233,10 @@ class Rival(AnomalyDetector):
                 f"leave it out. Received: omega1={omega1}"
             )
         return super().redecide(held_out_terms, contamination=contamination)
+
+
+def _no_loss(rival: Rival) -> str:
+    return (
+        f"{type(rival).__name__} has no loss of held-out images: leave `validation_data` out, and "
+        "score held-out images with `calibrate` or `predict`"
+    )

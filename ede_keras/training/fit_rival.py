@@ -19,6 +19,9 @@ from ede_keras.utils.files import reading
 from ede_keras.utils.pipeline import make_train_dataset
 from ede_keras.utils.validation import check_images
 
+# Arguments of a constructor that are no settings of the method.
+NO_SETTINGS = ("image_shape", "name")
+
 
 def resolve_rival(method: str, **arguments: Any) -> tuple[type[Rival], dict[str, Any], Training]:
     """A rival's class, the arguments of its constructor, and how it is trained.
@@ -32,7 +35,7 @@ def resolve_rival(method: str, **arguments: Any) -> tuple[type[Rival], dict[str,
     """
     check_choice("method", method, RIVALS)
     rival = RIVALS[method]
-    own = [name for name in inspect.signature(rival).parameters if name != "image_shape"]
+    own = [name for name in inspect.signature(rival).parameters if name not in NO_SETTINGS]
     trained = list(Training._fields) if rival.has_epochs else []
     for name in arguments:
         if name not in (*own, *trained):

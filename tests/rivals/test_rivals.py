@@ -165,7 +165,18 @@ def test_what_is_refused(split):
         ede_keras.fit_rival("pca", [1])
     with pytest.raises(InputError, match="at least 2 normal images"):
         ede_keras.fit_rival("pca", split.x_train[:1])
-    model = RIVALS["vae"]((16, 16, 1))
+    with pytest.raises(InputError, match="must be a multiple of 8"):
+        RIVALS["vae"]((16, 16, 1), image_size=20)
+    assert RIVALS["pca"]((16, 16, 1), image_size=20).image_size == 20  # it has no networks
+    with pytest.raises(InputError, match=r"must have 1 \(grey\) or 3 \(RGB\) channels"):
+        RIVALS["pca"]((16, 16, 2))
+    model = RIVALS["vae"](split.x_train.shape[1:])
+    for call in (
+        lambda: model.fit(split.x_train, validation_data=split.x_val),
+        lambda: model.evaluate(split.x_val),
+    ):
+        with pytest.raises(InputError, match="has no loss of held-out images"):
+            call()
     with pytest.raises(InputError, match="omega1 has no effect"):
         model.redecide({}, omega1=0.3)
 
