@@ -89,6 +89,7 @@ def measure(run):
         split = load_split(config, None, model.image_shape)
         peaks = model.compute_maps(split.x_test).max(axis=(1, 2))
         line["map_auroc"] = roc_auc_score(split.y_test, peaks)
+        line["patches_found"] = metrics["patches_found"]
         line["seconds"] = round(seconds, 1)
         line["ms_an_image"] = round(1000 / metrics["images_per_second"], 1)
         if run["recipe"] == "features" and run["tile"] is None:

@@ -10,6 +10,7 @@ from ede_keras.evaluation.drift import Drift
 from ede_keras.evaluation.false_alarms import FalseAlarms, expect_false_alarms
 from ede_keras.evaluation.masks import compare_maps
 from ede_keras.evaluation.metrics import compare_terms, compute_metrics
+from ede_keras.evaluation.patches import describe_patches
 from ede_keras.layers.anomaly_score import count_above
 from ede_keras.models import diagnosis
 from ede_keras.utils.files import write_csv, write_json
@@ -151,6 +152,8 @@ def print_table(metrics, where):
     print(f"{'threshold':<22}{metrics['threshold']:.6g}")
     if "false_alarms" in metrics:
         print(f"{'false alarms':<22}{FalseAlarms(**metrics['false_alarms'])}")
+    if "patches_found" in metrics:
+        print(f"{'patches found':<22}{describe_patches(metrics['patches_found'])}")
     if "drift" in metrics:
         print(f"{'drift':<22}{Drift(**metrics['drift'])}")
     print(f"{'scored, images/s':<22}{metrics['images_per_second']:.0f}")

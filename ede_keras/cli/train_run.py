@@ -16,6 +16,7 @@ from ede_keras.cli.train_config import choose_image_shape, choose_recipe, descri
 from ede_keras.data.datasets import load_dataset
 from ede_keras.data.protocols import make_split
 from ede_keras.errors import InputError
+from ede_keras.evaluation.patches import find_patches
 from ede_keras.layers.tiles import check_tiling, count_tiles, cut_tiles
 from ede_keras.models.recipes import RECIPES, get_recipe
 from ede_keras.models.tiled import TiledDetector
@@ -101,13 +102,14 @@ def finish(model, train_seconds, split, run):
     masks = split.masks and split.masks.select(split.test_ids, split.y_test)
     scored, more, _ = common.score_set(model, split.x_test, split.y_test, masks)
     decision = common.decision(model, len(split.x_val))
+    patches = {"patches_found": [r._asdict() for r in find_patches(model, split.x_val)]}
     metrics = common.write_scores(
         run.work / METRICS,
         run.work / SCORES,
         split.test_ids,
         split.y_test,
         scored,
-        {**decision, "train_seconds": train_seconds, **counts, **more},
+        {**decision, **patches, "train_seconds": train_seconds, **counts, **more},
         model,
     )
     run.finish()
