@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from ede_keras.choices import PROTOCOLS
 from ede_keras.data import labels
 from ede_keras.data.dataset import Dataset
 from ede_keras.data.datasets import list_classes, resolve_normal
@@ -171,13 +172,9 @@ def _cifar100_siblings(dataset: Dataset, label: int, seed: int) -> tuple[np.ndar
     return train, test[np.isin(dataset.y_test, family)]
 
 
-_RULES = {
-    "split80": _split80,
-    "official": _official,
-    "cifar100_siblings": _cifar100_siblings,
-    # "split80" for one object, which the seed selects. The paper's 30 runs are the seeds 0-29.
-    "coil30": _split80,
-}
+# "coil30" is "split80" for one object, which the seed selects; the paper's 30 runs are the seeds
+# 0-29.
+_RULES = dict(zip(PROTOCOLS, (_split80, _official, _cifar100_siblings, _split80), strict=True))
 _POOLED = ("split80", "coil30")
 
 

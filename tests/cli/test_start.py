@@ -8,7 +8,6 @@ import pytest
 from commands import ROOT
 
 from ede_keras import choices
-from ede_keras.data.protocols import _RULES
 from ede_keras.models.variants import VARIANTS
 from ede_keras.rivals import RIVALS
 from ede_keras.utils.devices import STRATEGIES
@@ -72,4 +71,3 @@ def test_the_names_are_those_of_what_they_stand_for():
     assert tuple(VARIANTS) == choices.VARIANTS
     assert tuple(RIVALS) == choices.RIVALS
     assert tuple(STRATEGIES) == choices.STRATEGIES
-    assert tuple(_RULES) == choices.PROTOCOLS

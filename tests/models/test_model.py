@@ -209,6 +209,7 @@ def test_paper_recipe_is_the_literal_algorithm():
     }
     assert training.to_dict() == {
         "learning_rate": 2e-4,
+        "precision": "float32",
         "beta_1": 0.5,
         "cosine_decay": False,
         "batch_size": 64,
