@@ -14,11 +14,6 @@ def model():
     return AnoNAGN((16, 16, 1), base_width=2, latent_dim=3)
 
 
-@pytest.fixture
-def x():
-    return np.random.default_rng(0).uniform(-1, 1, (5, 16, 16, 1)).astype("float32")
-
-
 def misfit(model, x, z):
     fake = np.asarray(model.generator(z, training=False), "float64")
     return np.square(x - fake).sum(axis=(1, 2, 3))

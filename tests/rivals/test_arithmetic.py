@@ -13,11 +13,6 @@ from ede_keras.rivals import RIVALS, deep_svdd, kernel_density, one_class_svm, v
 
 
 @pytest.fixture
-def x():
-    return np.random.default_rng(0).uniform(-1, 1, (5, 16, 16, 1)).astype("float32")
-
-
-@pytest.fixture
 def make():
     def make(name, **arguments):
         keras.utils.set_random_seed(0)

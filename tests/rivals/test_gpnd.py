@@ -10,11 +10,6 @@ from ede_keras.rivals import gpnd, manifold
 
 
 @pytest.fixture
-def x():
-    return np.random.default_rng(0).uniform(-1, 1, (5, 16, 16, 1)).astype("float32")
-
-
-@pytest.fixture
 def model():
     return gpnd.GPND((16, 16, 1), base_width=2, latent_dim=3)
 

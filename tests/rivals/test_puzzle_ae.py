@@ -17,11 +17,6 @@ def make():
     return make
 
 
-@pytest.fixture
-def x():
-    return np.random.default_rng(0).uniform(-1, 1, (5, 16, 16, 1)).astype("float32")
-
-
 def puzzle(image, order):
     """Place k, row by row, has the quarter that was in place `order[k]`."""
     half = image.shape[0] // 2
