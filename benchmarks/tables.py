@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simple import METHODS
+from ede_keras.models.arguments import ADDED_LATER
 from ede_keras.models.recipes import RECIPES, get_recipe
 from ede_keras.models.variants import VARIANTS
 from ede_keras.rivals import RIVALS
@@ -49,8 +50,6 @@ CLASSES = tuple(range(10))
 # Results of a recipe as it was before it changed are kept under its name with this prefix, until
 # they are measured again.
 EARLIER = "earlier "
-# Of arguments that lines from before there were these do not have.
-EARLIER_VALUES = {"precision": "float32"}
 # The columns of the table of means, `{heading: (recipe, variant)}`; the best simple method follows.
 MEANS = {
     "default": ("default", "full"),
@@ -137,7 +136,7 @@ def is_current(line, epochs=None):
     expected = {name: value for name, value in model.to_dict().items() if name not in unused}
     expected |= training.to_dict()
     # None leaves the choice to the model. An argument missing from an older line was off.
-    line = {**dict.fromkeys(expected, False), **EARLIER_VALUES, **line}
+    line = {**dict.fromkeys(expected, False), **ADDED_LATER, **line}
     return all(line[name] == value for name, value in expected.items() if value is not None)
 
 

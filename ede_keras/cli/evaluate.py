@@ -95,6 +95,9 @@ def main(argv: list[str]) -> None:
             "Expected either --run_dir, a finished run, or --server, an address. "
             f"Received: {received}"
         )
+    if FLAGS.run_dir:
+        name = ("model_name",)
+        command.refuse_flags(name, "works only with --server; leave it out with --run_dir")
     if FLAGS.watch:
         others = ["dataset", "normal", "layout", "strict", "sort", "report", "fail_on_anomaly"]
         others.append("all_normal")

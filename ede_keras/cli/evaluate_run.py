@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ede_keras.cli import command, common, results, watch
+from ede_keras.cli import common, results, watch
 from ede_keras.cli.images_to_score import load_images_to_score
 from ede_keras.cli.runs import load_run, read_calibration
 from ede_keras.data.images.decoding import MAX_VALUE
@@ -38,7 +38,6 @@ def apply_decision_flags(model: AnomalyDetector, run_dir: Path, n_val: int) -> A
 
 def evaluate_run() -> None:
     """Scores images with the model of `--run_dir`."""
-    command.refuse_flags(("model_name",), "works only with --server; leave it out with --run_dir")
     if FLAGS.report:
         # Slow to import, and its packages may be missing: fail now, not after the scoring.
         from ede_keras.evaluation import report

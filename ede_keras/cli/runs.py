@@ -14,6 +14,7 @@ from ede_keras.data.datasets import load_dataset
 from ede_keras.data.images.decoding import MAX_VALUE
 from ede_keras.data.protocols import Split, make_split
 from ede_keras.errors import InputError
+from ede_keras.models.arguments import ADDED_LATER
 from ede_keras.models.detector import AnomalyDetector
 from ede_keras.utils.files import StrPath, lock, read_csv, read_json, reading, write_json
 
@@ -125,7 +126,8 @@ class RunFolder:
 
     def _check_config(self, folder: Path) -> None:
         try:
-            found = read_json(folder / CONFIG)
+            earlier = {key: ADDED_LATER[key] for key in ADDED_LATER if key in self.config}
+            found = {**earlier, **read_json(folder / CONFIG)}
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{folder} exists, but its {CONFIG} cannot be read. Choose another --output_dir, "
@@ -138,8 +140,8 @@ class RunFolder:
         ]
         if different:
             raise InputError(
-                f"{folder} holds a run with another config: {', '.join(different)}. Choose another "
-                "--output_dir, or replace the run with --overwrite."
+                f"{folder} holds a run with another config: {', '.join(different)}. Name this one "
+                "with --run_name, choose another --output_dir, or replace the run with --overwrite."
             )
 
 

@@ -15,6 +15,8 @@ from ede_keras.errors import InputError
 from ede_keras.models.recipes import RECIPES
 
 FLAGS = flags.FLAGS
+# Flags of an EDE alone.
+OF_EDE = ("recipe", "variant", "tile", "stride", "strategy", "jit_compile")
 
 
 def define_flags():
@@ -104,6 +106,8 @@ def main(argv: list[str]) -> None:
     del argv
     if FLAGS.jit_compile == "true" and FLAGS.deterministic:
         raise InputError("XLA is not deterministic: --jit_compile=true needs --nodeterministic.")
+    if FLAGS.method != choices.EDE:
+        command.refuse_flags(OF_EDE, f"has no effect with --method={FLAGS.method}; leave it out")
     if FLAGS.stride and not FLAGS.tile:
         raise InputError("--stride has no effect without --tile: leave it out.")
     import ede_keras.library  # noqa: F401  seconds, after the flags

@@ -60,19 +60,20 @@ def choose_image_shape(
     return ((image_size, image_size, None) if image_size else None), None
 
 
-def note_proportions(summary: LoadingSummary) -> list[str]:
-    """A line if images are so long that the square that the networks see distorts them.
+def note_proportions(summary: LoadingSummary, has_tiles: bool) -> list[str]:
+    """A line if an image is so long that the square that the networks see distorts it.
 
     Args:
         summary: What was read; only image files have sizes of their own.
+        has_tiles: Whether the method can be trained on tiles.
     """
-    sizes = [summary.facts[name] for name in ("largest", "smallest") if name in summary.facts]
-    if not any(max(size) >= LONG * min(size) for size in sizes):
+    height, width = summary.facts.get("longest", (1, 1))
+    if max(height, width) < LONG * min(height, width):
         return []
-    height, width = sizes[0]
-    tile = min(min(size) for size in sizes)
-    remedy = "" if tile < SMALLEST_TILE else f"; --tile={tile} trains on squares of them instead"
-    return [f"  images of up to {height} x {width} pixels are squeezed into a square{remedy}"]
+    tile = min(summary.facts["first"])  # with tiles, all images get the size of the first one
+    is_remedy = has_tiles and tile >= SMALLEST_TILE
+    remedy = f"; --tile={tile} trains on squares of them instead" if is_remedy else ""
+    return [f"  images such as one of {height} x {width} pixels are squeezed into a square{remedy}"]
 
 
 def absolute(path):

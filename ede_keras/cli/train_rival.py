@@ -15,15 +15,12 @@ from ede_keras.training.fit_rival import fit_rival, resolve_rival
 from ede_keras.utils.files import read_csv
 
 FLAGS = flags.FLAGS
-# Flags of an EDE alone.
-OF_EDE = ("recipe", "variant", "tile", "stride", "strategy", "jit_compile")
 
 
 def is_asked() -> bool:
-    """Whether `--method` names a rival; an `InputError` for flags that have no effect on it."""
+    """Whether `--method` names a rival; an `InputError` for arguments that it does not have."""
     if FLAGS.method == EDE:
         return False
-    command.refuse_flags(OF_EDE, f"has no effect with --method={FLAGS.method}; leave it out")
     resolve_rival(FLAGS.method, **given_arguments(FLAGS))
     return True
 

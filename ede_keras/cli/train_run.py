@@ -123,7 +123,7 @@ def train_run():
     common.set_determinism(FLAGS.seed, FLAGS.deterministic)
     is_rival = train_rival.is_asked()
     recipe = FLAGS.method if is_rival else choose_recipe(FLAGS.recipe, FLAGS.dataset)
-    backbone = FLAGS.backbone or RECIPES.get(recipe, {}).get("backbone")
+    backbone = None if is_rival else FLAGS.backbone or RECIPES[recipe].get("backbone")
     read_shape, largest_side = choose_image_shape(backbone, FLAGS.image_size, FLAGS.tile)
     dataset = load_dataset(
         FLAGS.dataset,
@@ -138,7 +138,7 @@ def train_run():
     )
     common.print_summary(dataset)
     if not FLAGS.tile:
-        for line in note_proportions(dataset.summary):
+        for line in note_proportions(dataset.summary, has_tiles=not is_rival):
             print(line)
     split = make_split(dataset, FLAGS.protocol, FLAGS.normal, FLAGS.seed)
     image_shape = split.x_train.shape[1:]

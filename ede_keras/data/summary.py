@@ -127,6 +127,8 @@ def describe_files(facts: Sequence[ImageFacts]) -> tuple[dict[str, Any], list[st
     entries: dict[str, Any] = {
         "smallest": list(sizes[int(np.argmin(areas))]),
         "largest": list(sizes[int(np.argmax(areas))]),
+        "longest": list(max(sizes, key=lambda size: max(size) / min(size))),
+        "first": list(sizes[0]),
         "not_of_the_first_size": other,
         "formats": dict(Counter(fact.format for fact in facts)),
         "files_of_16_bits": deep,

@@ -19,13 +19,15 @@ class PatchesFound(NamedTuple):
     """What a detector makes of patches of one size.
 
     Args:
-        side: Their height and width in pixels.
+        side: Their height and width in pixels of the images as the detector gets them.
+        within: Height and width of these images.
         found: The share of images with a patch that are labelled anomalous.
         auroc: AUROC of the scores of images with and without a patch.
         pixel_auroc: AUROC of the anomaly maps of images with a patch: pixels within it and others.
     """
 
     side: int
+    within: tuple[int, int]
     found: float
     auroc: float
     pixel_auroc: float
@@ -84,6 +86,7 @@ def find_patches(model: AnomalyDetector, images: np.ndarray) -> list[PatchesFoun
         results.append(
             PatchesFound(
                 side,
+                images.shape[1:3],
                 float(found["label"].mean()),
                 float(roc_auc_score(labels, np.concatenate([before, found["score"]]))),
                 float(roc_auc_score(within, maps)),
@@ -93,6 +96,7 @@ def find_patches(model: AnomalyDetector, images: np.ndarray) -> list[PatchesFoun
 
 
 def describe_patches(results: Sequence[Mapping[str, Any]]) -> str:
-    """The shares found, in words: 67% of 28 x 28 pixels, 100% of 56 x 56."""
+    """The shares found, in words: 67% of 28 x 28 pixels, 100% of 56 x 56; images of 448 x 448."""
     first, *others = (f"{r['found']:.0%} of {r['side']} x {r['side']}" for r in results)
-    return ", ".join([f"{first} pixels", *others])
+    height, width = results[0]["within"]
+    return f"{', '.join([f'{first} pixels', *others])}; images of {height} x {width}"

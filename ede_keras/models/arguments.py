@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # their modules need TensorFlow
 PRETEXTS = ("none", *TRANSFORMATIONS)
 # How often a normal image is kept in memory if light is varied: as it is, and in other light.
 COPIES = 4
+# Arguments that runs from before there were these do not name, with the value that held.
+ADDED_LATER = {"precision": "float32"}
 
 
 def _is_colour(image_shape):
@@ -284,8 +286,8 @@ class TrainingArguments(Arguments):
     epochs: int = argument(8, "Number of epochs.", within=_COUNT)
     precision: str = argument(
         "float32",
-        "In which the networks compute in training. mixed_bfloat16 suits GPUs that have bfloat16. "
-        "Weights, losses, updates and the whole score are float32 always.",
+        "The precision in which the networks compute during training. mixed_bfloat16 suits GPUs "
+        "that have bfloat16. Weights, losses, updates and the score are always float32.",
         choices=choices.PRECISIONS,
     )
     min_steps: int = argument(

@@ -11,7 +11,7 @@ def computing_in(precision: str, networks: Iterable[keras.Layer]) -> Iterator[No
     """Lets networks compute with a dtype policy of Keras within the block.
 
     What is traced within the block keeps it. The weights stay float32. Layers with a policy other
-    than Keras' default, float32, keep theirs.
+    than float32 keep theirs.
 
     Args:
         precision: One of `choices.PRECISIONS`.

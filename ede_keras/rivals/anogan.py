@@ -72,12 +72,11 @@ class AnoGAN(Adversarial):
     def make_callback(self, images: Any, epochs: int) -> keras.callbacks.Callback:
         """Fixes G and D after their share of the epochs."""
         del images
-        before = int(GAN_TRAINING * epochs)
+        before = max(round(GAN_TRAINING * epochs), 1)
 
         def fix_gan(epoch: int, logs: Any) -> None:
             del logs
-            if epoch >= before:
-                self.gan_is_fixed.assign(1.0)
+            self.gan_is_fixed.assign(float(epoch >= before))
 
         return keras.callbacks.LambdaCallback(on_epoch_begin=fix_gan)
 

@@ -85,9 +85,10 @@ class Fitted(Rival):
         Args:
             x: Normal images, as for `EDE.fit`.
             *args: Not used: for calls as those of other methods.
-            **kwargs: Not used.
+            **kwargs: Not used, but held-out images are refused.
         """
-        del args, kwargs
+        del args
+        self.refuse_held_out(kwargs)
         self.check_input(x)
         if hasattr(x, "__array__"):
             order = np.random.default_rng(0).permutation(len(x))[: self.memory_size]

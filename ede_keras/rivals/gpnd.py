@@ -46,6 +46,7 @@ class GPND(Adversarial):
 
     training = Training(epochs=20, learning_rate=1e-3, beta_1=0.5)
     default_latent_dim = 16
+    has_edge_formats = False  # they lack the Jacobian's determinant
     score_weights: ClassVar[Mapping[str, float]] = {"latent": 1.0, "volume": 1.0, "residual": 1.0}
 
     def build_networks(self) -> None:

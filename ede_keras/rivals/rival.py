@@ -61,6 +61,7 @@ class Rival(AnomalyDetector):
     training: ClassVar[Training] = Training()
     has_epochs: ClassVar[bool] = True
     default_latent_dim: ClassVar[int] = 32
+    has_edge_formats: ClassVar[bool] = True  # whether ONNX and LiteRT have its operations
     memory_size = 4096  # most images for the statistics of the anomaly map
     score_weights: ClassVar[Mapping[str, float]] = {}
 
@@ -78,7 +79,7 @@ class Rival(AnomalyDetector):
         check_range("contamination", 0 <= contamination < 1, contamination, "in [0, 1)")
         self.image_shape = check_shape(image_shape)
         self.image_size = image_size or size_for_networks(self.image_shape)
-        self.latent_dim = latent_dim or self.default_latent_dim
+        self.latent_dim = self.default_latent_dim if latent_dim is None else latent_dim
         check_range("latent_dim", self.latent_dim > 0, latent_dim, "positive")
         check_range("base_width", base_width > 0, base_width, "positive")
         self.check_size()
@@ -161,9 +162,8 @@ class Rival(AnomalyDetector):
             InputError: The images cannot be used, or there are held-out ones: see `evaluate`.
         """
         self.check_input(x)
-        if kwargs.get("validation_data") is not None or kwargs.get("validation_split"):
-            raise InputError(_no_loss(self))
-        batch_size = batch_size or self.training.batch_size
+        self.refuse_held_out(kwargs)
+        batch_size = self.training.batch_size if batch_size is None else batch_size
         y = None if hasattr(x, "__array__") else y
         images = x
         x = pipeline.stream(images, batch_size, kwargs.get("shuffle", True))
@@ -171,10 +171,15 @@ class Rival(AnomalyDetector):
             kwargs["shuffle"] = False  # Keras warns about its own default, True
         if not self.compiled:
             self.compile(self.make_optimizer())
-        epochs = epochs or self.training.epochs
+        epochs = self.training.epochs if epochs is None else epochs
         if (own := self.make_callback(images, epochs)) is not None:
             callbacks = put_first(own, callbacks, self)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def refuse_held_out(self, given: Mapping[str, Any]) -> None:
+        """Raises an `InputError` for held-out images among the arguments of `fit`."""
+        if given.get("validation_data") is not None or given.get("validation_split"):
+            raise InputError(_no_loss(self))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Not available: the losses are of training, some of them of networks that contend.

@@ -14,7 +14,7 @@ from ede_keras.backbones.backbone import Backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.image_sizes import check_shape
 from ede_keras.layers.pretext import Pretext
-from ede_keras.models.arguments import EDEArguments, TrainingArguments
+from ede_keras.models.arguments import ADDED_LATER, EDEArguments, TrainingArguments
 from ede_keras.models.ede import EDE
 from ede_keras.models.parts import NETWORKS
 from ede_keras.models.recipes import get_recipe
@@ -146,7 +146,7 @@ def check_or_note(folder: Path, asked: Mapping[str, Any]) -> None:
         write_json(path, asked)
         return
     with reading(path, START_AGAIN):
-        found = read_json(path)
+        found = {**ADDED_LATER, **read_json(path)}
     different = [
         f"{name} {found.get(name)!r} (now {asked[name]!r})"
         for name in asked

@@ -1,5 +1,6 @@
 """Training of another method in one call, as `fit_recipe` trains an EDE."""
 
+import dataclasses
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 from ede_keras.backbones.backbone import Backbone
 from ede_keras.errors import InputError
 from ede_keras.layers.image_sizes import check_shape
+from ede_keras.models.arguments import TrainingArguments
 from ede_keras.rivals import RIVALS, Rival, Training
 from ede_keras.training.callbacks import EpochCheckpoint
 from ede_keras.training.fit_recipe import START_AGAIN, check_or_note
+from ede_keras.utils.arguments import check_argument
 from ede_keras.utils.checks import check_choice
 from ede_keras.utils.files import reading
 from ede_keras.utils.pipeline import make_train_dataset
@@ -31,7 +34,7 @@ def resolve_rival(method: str, **arguments: Any) -> tuple[type[Rival], dict[str,
         **arguments: Those that replace the method's own.
 
     Raises:
-        InputError: The method does not exist, or has no such argument.
+        InputError: The method does not exist, has no such argument, or one is out of range.
     """
     check_choice("method", method, RIVALS)
     rival = RIVALS[method]
@@ -44,6 +47,9 @@ def resolve_rival(method: str, **arguments: Any) -> tuple[type[Rival], dict[str,
                 f"out. It takes {', '.join([*own, *trained])}. Received: {name}={arguments[name]!r}"
             )
     training = rival.training._replace(**{n: v for n, v in arguments.items() if n in trained})
+    for field in dataclasses.fields(TrainingArguments):
+        if field.name in trained:
+            check_argument(field, getattr(training, field.name))
     return rival, {n: v for n, v in arguments.items() if n in own}, training
 
 

@@ -99,7 +99,7 @@ class Arguments:
                 value = by_shape(image_shape) if by_shape else field.default
             if isinstance(value, np.generic):
                 value = value.item()  # configs are saved as JSON
-            _check(field, value)
+            check_argument(field, value)
             values[field.name] = value
         return cls(**values)
 
@@ -116,7 +116,7 @@ def _types(field: dataclasses.Field) -> tuple[Any, ...]:
     return getattr(field.type, "__args__", (field.type,))
 
 
-def _check(field, value):
+def check_argument(field: dataclasses.Field, value: Any) -> None:
     """Raises an `InputError` unless the value fits its field."""
     if value is None and type(None) in _types(field):
         return

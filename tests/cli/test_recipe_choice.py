@@ -42,16 +42,19 @@ def test_images_keep_their_size_for_a_backbone_and_for_tiles():
     ("sizes", "said"),
     [
         ([(40, 90)], None),
-        ([(20, 60), (25, 70)], "up to 25 x 70 pixels are squeezed into a square; --tile=20 trains"),
-        ([(90, 10)], "up to 90 x 10 pixels are squeezed into a square$"),
+        ([(20, 50), (9, 40)], "one of 9 x 40 pixels are squeezed into a square; --tile=20 trains"),
+        ([(30, 30), (40, 900), (999, 999)], "one of 40 x 900 pixels .*; --tile=30 trains"),
+        ([(90, 10)], "one of 90 x 10 pixels are squeezed into a square$"),
     ],
 )
 def test_long_images_are_said_to_be_squeezed(tmp_path, sizes, said):
     for number, size in enumerate(sizes):
         noise = np.random.default_rng(number).integers(0, 256, size, dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
-    lines = note_proportions(load_dataset(str(tmp_path)).summary)
+    summary = load_dataset(str(tmp_path)).summary
+    lines = note_proportions(summary, has_tiles=True)
     assert len(lines) == (said is not None) and all(re.search(said, line) for line in lines)
+    assert all("--tile" not in line for line in note_proportions(summary, has_tiles=False))
 
 
 @pytest.mark.slow

@@ -31,9 +31,11 @@ print("imported", [name for name in ("tensorflow", "keras", "sklearn") if name i
         (("train.py", "--epochs=x"), "flag --epochs=x"),
         (("train.py", "--method=gan"), "value should be one of <ede|vae|"),
         (("train.py", "--stride=8"), "--stride has no effect without --tile"),
+        (("train.py", "--method=pca", "--tile=64"), "--tile has no effect with --method=pca"),
         (("train.py", "digits"), "Expected flags only"),
         (("evaluate.py", "--helpshort"), "--run_dir"),
         (("evaluate.py",), "Expected either --run_dir"),
+        (("evaluate.py", "--run_dir=x", "--model_name=y"), "works only with --server"),
         (("evaluate.py", "--run_dir=x", "--raw_maps=npy"), "works only with --maps"),
     ],
 )

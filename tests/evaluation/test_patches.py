@@ -60,8 +60,10 @@ def test_against_the_detectors_own_scores(split):
 
 
 def test_in_words():
-    results = [{"side": 28, "found": 0.667}, {"side": 56, "found": 1.0}]
-    assert describe_patches(results) == "67% of 28 x 28 pixels, 100% of 56 x 56"
+    found = {28: 0.667, 56: 1.0}
+    results = [{"side": n, "within": (448, 500), "found": share} for n, share in found.items()]
+    said = "67% of 28 x 28 pixels, 100% of 56 x 56; images of 448 x 500"
+    assert describe_patches(results) == said
 
 
 def test_train_says_it(run_command, tmp_path):
@@ -69,5 +71,5 @@ def test_train_says_it(run_command, tmp_path):
     done = run_command("train.py", *flags)
     metrics = json.loads((tmp_path / "digits/6/0/metrics.json").read_text())
     found = metrics["patches_found"]
-    assert [entry["side"] for entry in found] == [1, 2]
+    assert [(entry["side"], entry["within"]) for entry in found] == [(1, [8, 8]), (2, [8, 8])]
     assert f"patches found         {describe_patches(found)}\n" in done.stdout

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 from scipy.stats import gennorm
 
+from ede_keras.errors import InputError
 from ede_keras.rivals import gpnd, manifold
+from ede_keras.serving.savedmodel import export_savedmodel
 
 
 @pytest.fixture
@@ -163,3 +165,10 @@ def test_constant_images_and_two_of_them(model, n, value):
     model.set_threshold(0)
     for other in (images, 255 - images):
         assert np.isfinite(model.predict(other, verbose=0)["score"]).all()
+
+
+def test_other_formats_are_refused_before_anything_is_written(model, tmp_path):
+    model.set_threshold(0.0)
+    with pytest.raises(InputError, match="operations that ONNX and LiteRT lack"):
+        export_savedmodel(model, tmp_path / "exported", formats=["onnx"])
+    assert not list(tmp_path.rglob("*.pb"))

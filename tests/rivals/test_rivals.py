@@ -165,6 +165,14 @@ def test_what_is_refused(split):
         ede_keras.fit_rival("pca", [1])
     with pytest.raises(InputError, match="at least 2 normal images"):
         ede_keras.fit_rival("pca", split.x_train[:1])
+    with pytest.raises(InputError, match="`epochs` must be at least 1"):
+        resolve_rival("vae", epochs=0)
+    with pytest.raises(InputError, match="`learning_rate` must be above 0"):
+        resolve_rival("vae", learning_rate=-1.0)
+    with pytest.raises(InputError, match="`latent_dim` must be positive"):
+        RIVALS["vae"]((16, 16, 1), latent_dim=0)
+    with pytest.raises(InputError, match="has no loss of held-out images"):
+        RIVALS["pca"]((16, 16, 1)).fit(split.x_train, validation_data=split.x_val)
     with pytest.raises(InputError, match="must be a multiple of 8"):
         RIVALS["vae"]((16, 16, 1), image_size=20)
     assert RIVALS["pca"]((16, 16, 1), image_size=20).image_size == 20  # it has no networks
