@@ -80,12 +80,12 @@ def export_savedmodel(
     """
     model.check_exportable()
     formats = tuple(formats)
-    edge_formats.check_formats(formats)
     if formats and not getattr(model, "has_edge_formats", True):
         raise InputError(
             f"{type(model).__name__} scores by operations that ONNX and LiteRT lack: leave "
             f"`formats` out (in the command: --format). Received: {', '.join(formats)}"
         )
+    edge_formats.check_formats(formats)
     output_dir = Path(output_dir).expanduser()
     output_dir.mkdir(parents=True, exist_ok=True)
     final = output_dir / str(next_version(output_dir) if version is None else version)
