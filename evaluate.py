@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 try:
     from ede_keras.cli.evaluate import run
-except ImportError as error:  # a package is missing, or Keras has another backend
+except ImportError as error:  # a package is missing
     sys.exit(f"Error: {error}")
 
 if __name__ == "__main__":

@@ -125,10 +125,9 @@ def is_current(line, epochs=None):
     Of another method only its training is compared.
     """
     if line["recipe"] in RIVAL_NETWORKS:
-        training = RIVALS[line["recipe"]].training._asdict() | (
-            {"epochs": epochs} if epochs else {}
-        )
-        return training.items() <= line.items()
+        training = RIVALS[line["recipe"]].training
+        training = training._replace(epochs=epochs or training.epochs)
+        return training._asdict().items() <= line.items()
     model, training = get_recipe(
         line["recipe"], line["image_shape"], line["n_train"], epochs=epochs
     )

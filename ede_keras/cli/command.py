@@ -23,9 +23,9 @@ ANOMALY_FOUND = 3  # exit status, with --fail_on_anomaly
 def run(main, others=False, words=False):
     """Runs a command's `main(argv)`.
 
-    An error in the input, or one of TensorFlow's such as a lack of memory, becomes one line on
-    stderr and exit code 1. `--help` shows the docstring of main's module and its flags. With
-    `--verbosity=-2` nothing is printed but warnings and errors.
+    An error in the input, a package that is missing, or an error of TensorFlow's such as a lack of
+    memory becomes one line on stderr and exit code 1. `--help` shows the docstring of main's module
+    and its flags. With `--verbosity=-2` nothing is printed but warnings and errors.
 
     Args:
         main: The function to run, with the remaining arguments.

@@ -5,7 +5,7 @@ import time
 import keras
 import tensorflow as tf
 
-from ede_keras.cli.command import bars
+from ede_keras.cli import command
 from ede_keras.evaluation.drift import Drift
 from ede_keras.evaluation.false_alarms import FalseAlarms, expect_false_alarms
 from ede_keras.evaluation.masks import compare_maps
@@ -66,7 +66,7 @@ def score_set(model, images, true_labels, masks=None):
     first = model.scale_batch_size(SCORING_BATCH_SIZE)
     compute(images[:first], SCORING_BATCH_SIZE)
     start = time.perf_counter()
-    found = compute(images, SCORING_BATCH_SIZE, bars())
+    found = compute(images, SCORING_BATCH_SIZE, command.bars())
     terms = found if masks is None else found[0]
     scores, labels = model.combine_terms(terms)
     seconds = time.perf_counter() - start

@@ -12,6 +12,7 @@ from absl import flags
 from ede_keras import choices
 from ede_keras.cli import argument_flags, command
 from ede_keras.errors import InputError
+from ede_keras.layers.image_sizes import SMALLEST
 from ede_keras.models.recipes import RECIPES
 
 FLAGS = flags.FLAGS
@@ -35,7 +36,7 @@ def define_flags():
         "tile",
         None,
         "Height and width of the tiles to train on; images of a folder keep their size.",
-        16,
+        SMALLEST,
     )
     flags.DEFINE_integer(
         "stride", None, "Pixels from one tile to the next; by default half a tile.", 1

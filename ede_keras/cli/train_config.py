@@ -8,6 +8,7 @@ from ede_keras.backbones import sources
 from ede_keras.choices import AUTO
 from ede_keras.data.datasets import BUILT_IN
 from ede_keras.data.summary import LoadingSummary
+from ede_keras.layers.image_sizes import SMALLEST
 
 FLAGS = flags.FLAGS
 # Longest side of a folder's images for a backbone, in pixels. It sees them smaller still; the
@@ -15,7 +16,6 @@ FLAGS = flags.FLAGS
 LARGEST_SIDE = 512
 # From this ratio of its sides on, an image is long.
 LONG = 3
-SMALLEST_TILE = 16
 
 
 def choose_recipe(recipe: str, dataset: str) -> str:
@@ -71,7 +71,7 @@ def note_proportions(summary: LoadingSummary, has_tiles: bool) -> list[str]:
     if max(height, width) < LONG * min(height, width):
         return []
     tile = min(summary.facts["first"])  # with tiles, all images get the size of the first one
-    is_remedy = has_tiles and tile >= SMALLEST_TILE
+    is_remedy = has_tiles and tile >= SMALLEST
     remedy = f"; --tile={tile} trains on squares of them instead" if is_remedy else ""
     return [f"  images such as one of {height} x {width} pixels are squeezed into a square{remedy}"]
 

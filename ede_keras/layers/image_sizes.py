@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from ede_keras.errors import InputError
 
+# The smallest image that the networks can halve three times.
+SMALLEST = 16
 # Images of up to 64 pixels are small to a backbone.
 LARGEST_SMALL = 64
 # At which it sees images whose shorter side is at least that; chosen on deeppcb.

@@ -13,6 +13,7 @@ from ede_keras import choices
 from ede_keras.errors import InputError
 from ede_keras.layers.image_sizes import (
     LARGEST_SMALL,
+    SMALLEST,
     check_sizes,
     is_small,
     size_for_backbone,
@@ -136,7 +137,7 @@ class EDEArguments(Arguments):
         None,
         "Height and width of the networks' input, a multiple of 8, with a backbone of 32; images "
         "are resized to it.",
-        within=Range(least=16),
+        within=Range(least=SMALLEST),
         by_shape=size_for_networks,
         default_text="16 for images of up to 16 pixels, 32 for larger ones; with a backbone 128 "
         "for images of up to 64 pixels, 448 from 448 pixels on, 320 from 320 on, else 224",

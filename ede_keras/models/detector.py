@@ -42,6 +42,7 @@ class AnomalyDetector(GraphModel):
     pretext: Pretext | None = None
     memory: FeatureMemory | ImageMemory | None = None
     memory_weights: Mapping[str, float] = {}
+    has_edge_formats = True  # whether ONNX and LiteRT have the operations of its score
     light: Lighting | None = None
     lone_term: str | None = None
     scale_terms = False  # though there are no terms of a memory or a pretext

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from ede_keras.layers import networks
@@ -96,18 +95,9 @@ class AnoGAN(Adversarial):
         _, of_fake = self.critic(fake, training=True)
         _, of_real = self.critic(x, training=True)
         share = keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.noise)
-        penalty = self.penalize(fake + share * (x - fake))
+        mixed = fake + share * (x - fake)
+        penalty = heads.gradient_penalty(lambda a: self.critic(a, training=True)[1], mixed)
         return ops.mean(of_fake) - ops.mean(of_real) + PENALTY * penalty
-
-    def penalize(self, mixed: Any) -> Any:
-        """(‖∇D‖ − 1)² at images, averaged over them."""
-        with tf.GradientTape() as tape:
-            tape.watch(mixed)
-            _, values = self.critic(mixed, training=True)
-        gradients = tape.gradient(values, mixed)
-        # The root of 0 would have no finite gradient.
-        norms = ops.sqrt(ops.sum(ops.square(gradients), axis=(1, 2, 3)) + 1e-12)
-        return ops.mean(ops.square(norms - 1))
 
     def compare(self, x: Any, training: bool) -> tuple[dict[str, Any], Any, Any]:
         """The two residuals `(n,)`, z = E(x), and G(z); only E may be in training mode."""

@@ -1,8 +1,10 @@
-"""Networks that several methods share: E1's convolutions with a linear head, and decisions."""
+"""Networks that several methods share: E1's convolutions with a linear head, and losses."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from ede_keras.layers import networks
@@ -49,3 +51,14 @@ def real_loss(logits: Any) -> Any:
 def fake_loss(logits: Any) -> Any:
     """The mean cross entropy of the decision "not real", −ln(1 − σ(a))."""
     return ops.mean(ops.softplus(logits))
+
+
+def gradient_penalty(critic: Callable[[Any], Any], points: Any) -> Any:
+    """(‖∇C‖ − 1)² of a critic C at points `(n, ...)`, averaged over them."""
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        values = critic(points)
+    squares = ops.square(tape.gradient(values, points))
+    # The root of 0 would have no finite gradient.
+    norms = ops.sqrt(ops.sum(squares, axis=tuple(range(1, len(points.shape)))) + 1e-12)
+    return ops.mean(ops.square(norms - 1))

@@ -5,24 +5,23 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from ede_keras.rivals.fitted import Fitted, FittedLayer, squared_distances
+from ede_keras.layers.nearest import NearestCode
+from ede_keras.rivals.fitted import Fitted, FittedLayer
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
-class NearestRow(FittedLayer):
+class NearestRow(FittedLayer, NearestCode):
     """The Euclidean distance to the nearest of the rows in memory, and that row."""
 
     def add_own_weights(self) -> None:
         """The rows."""
-        self.memory = self.zeros("memory", self.memory_size, self.row_length)
+        self.memory = self.add_codes("memory", self.memory_size, self.row_length)
 
     def call(self, rows: Any) -> tuple[Any, Any]:
         """`(distance, nearest row)`."""
-        # Products find the row fast, but give small distances with rounding errors.
-        nearest = tf.gather(self.memory, ops.argmin(squared_distances(rows, self.memory), axis=-1))
+        nearest = self.find("memory", rows)
         return ops.sqrt(ops.sum(ops.square(rows - nearest), axis=-1)), nearest
 
 
@@ -35,4 +34,4 @@ class NearestNeighbour(Fitted):
 
     def learn(self, rows: np.ndarray) -> None:
         """Keeps the rows; repeated ones fill the memory, and change no distance."""
-        self.fitted.memory.assign(np.resize(rows, self.fitted.memory.shape))
+        self.fitted.keep("memory", np.resize(rows, self.fitted.memory.shape))

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from ede_keras.layers import networks
+from ede_keras.rivals import heads
 from ede_keras.rivals.adversarial import Adversarial, Turn
 from ede_keras.rivals.perceptual import Perceptual
 from ede_keras.rivals.rival import Training
@@ -47,10 +48,8 @@ class PIAD(Perceptual, Adversarial):
     def build_networks(self) -> None:
         """E, G, the critics of images and of latent vectors, and the weights of L."""
         size, channels, latent_dim, width = self.network_arguments
-        trunk = networks.build_encoder(*self.network_arguments, name="trunk")
-        hidden = keras.layers.Flatten()(networks.find_features(trunk))
-        z = keras.layers.Dense(latent_dim)(hidden)
-        self.encoder = keras.Model(trunk.input, z, name="encoder")
+        trunk = heads.build_with_head(size, channels, latent_dim, width, "trunk")
+        self.encoder = keras.Model(trunk.input, trunk.outputs[1], name="encoder")
         self.decoder = networks.build_decoder(*self.network_arguments, name="decoder")
         images = keras.Input((size, size, channels))
         halvings = [keras.layers.Conv2D(k * width, **networks.HALVING) for k in (1, 2, 4)]
@@ -112,16 +111,11 @@ class PIAD(Perceptual, Adversarial):
         shape = (ops.shape(real)[0], *[1] * (len(real.shape) - 1))
         share = keras.random.uniform(shape, seed=self.noise)
         between = share * real + (1 - share) * fake
-        with tf.GradientTape() as tape:
-            tape.watch(between)
-            value = critic(between)
-        slopes = ops.reshape(tape.gradient(value, between), (shape[0], -1))
-        norms = ops.sqrt(ops.sum(ops.square(slopes), axis=-1) + 1e-12)
         on_real, on_fake = critic(real), critic(fake)
         return (
             ops.mean(on_fake)
             - ops.mean(on_real)
-            + GRADIENT_PENALTY * ops.mean(ops.square(norms - 1))
+            + GRADIENT_PENALTY * heads.gradient_penalty(critic, between)
             + NORM_PENALTY * (ops.mean(ops.square(on_real)) + ops.mean(ops.square(on_fake)))
         )
 

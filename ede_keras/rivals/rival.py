@@ -61,7 +61,6 @@ class Rival(AnomalyDetector):
     training: ClassVar[Training] = Training()
     has_epochs: ClassVar[bool] = True
     default_latent_dim: ClassVar[int] = 32
-    has_edge_formats: ClassVar[bool] = True  # whether ONNX and LiteRT have its operations
     memory_size = 4096  # most images for the statistics of the anomaly map
     score_weights: ClassVar[Mapping[str, float]] = {}
 

@@ -80,7 +80,7 @@ def export_savedmodel(
     """
     model.check_exportable()
     formats = tuple(formats)
-    if formats and not getattr(model, "has_edge_formats", True):
+    if formats and not model.has_edge_formats:
         raise InputError(
             f"{type(model).__name__} scores by operations that ONNX and LiteRT lack: leave "
             f"`formats` out (in the command: --format). Received: {', '.join(formats)}"

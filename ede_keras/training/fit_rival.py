@@ -19,7 +19,7 @@ from ede_keras.training.fit_recipe import START_AGAIN, check_or_note
 from ede_keras.utils.arguments import check_argument
 from ede_keras.utils.checks import check_choice
 from ede_keras.utils.files import reading
-from ede_keras.utils.pipeline import make_train_dataset
+from ede_keras.utils.pipeline import count_steps, make_train_dataset
 from ede_keras.utils.validation import check_images
 
 # Arguments of a constructor that are no settings of the method.
@@ -91,8 +91,6 @@ def fit_rival(
     rival, own, training = resolve_rival(method, **arguments)
     check_images(x_train, check_shape(x_train.shape[1:]))
     keras.utils.set_random_seed(seed)
-    images = x_train, training.batch_size, seed
-    _, steps = make_train_dataset(*images, min_steps=training.min_steps)
     more, model, initial_epoch = list(callbacks), None, 0
     if checkpoint_dir is not None and rival.has_epochs:
         last = Path(checkpoint_dir, "last.keras")
@@ -105,7 +103,9 @@ def fit_rival(
             with reading(last, START_AGAIN):
                 model = keras.saving.load_model(last)
             # The history may be an epoch ahead of the model, if the run was killed between them.
-            initial_epoch = int(model.optimizer.iterations.numpy()) // steps
+            initial_epoch = int(model.optimizer.iterations.numpy()) // count_steps(
+                len(x_train), training.batch_size, training.min_steps
+            )
         more.insert(0, EpochCheckpoint(checkpoint_dir, initial_epoch))
     if model is None:
         model = rival(x_train.shape[1:], **own)
@@ -114,7 +114,9 @@ def fit_rival(
         )
     if not rival.has_epochs:
         return model, model.fit(x_train, callbacks=more)
-    dataset, steps = make_train_dataset(*images, initial_epoch, training.min_steps)
+    dataset, steps = make_train_dataset(
+        x_train, training.batch_size, seed, initial_epoch, training.min_steps
+    )
     history = model.fit(
         dataset,
         steps_per_epoch=steps,

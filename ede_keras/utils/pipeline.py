@@ -46,7 +46,8 @@ def make_train_dataset(
     n = len(images)
     batch_size = min(batch_size, n)
     steps = n // batch_size
-    passes = -(-min_steps // steps)  # rounded up
+    steps_per_epoch = count_steps(n, batch_size, min_steps)
+    passes = steps_per_epoch // steps
 
     def make_batches(pass_number: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, pass_number])
@@ -55,7 +56,13 @@ def make_train_dataset(
         )
 
     all_passes = tf.data.Dataset.counter(start=initial_epoch * passes)
-    return _read(all_passes.flat_map(make_batches), images), steps * passes
+    return _read(all_passes.flat_map(make_batches), images), steps_per_epoch
+
+
+def count_steps(n: int, batch_size: int, min_steps: int) -> int:
+    """The batches of an epoch, as `make_train_dataset` makes them of n images."""
+    steps = n // min(batch_size, n)
+    return steps * -(-min_steps // steps)  # whole passes, rounded up
 
 
 def make_ordered_dataset(

@@ -100,13 +100,3 @@ def test_the_gan_is_fixed_after_its_share_of_the_epochs(model, x):
     assert fixed == [0, 0, 0, 1, 1]
     assert moved(kept[1], kept[2]) == {"E", "G", "D"}
     assert moved(kept[2], kept[4]) == {"E"}
-
-
-@pytest.mark.parametrize(("n", "value"), [(4, 2), (2, 255)])
-def test_constant_images_and_two_of_them(model, n, value):
-    images = np.full((n, 16, 16, 1), value, np.uint8)
-    history = model.fit(images, epochs=3, verbose=0)
-    assert np.isfinite(history.history["loss"]).all()
-    assert all(np.isfinite(w).all() for weights in weights_of(model).values() for w in weights)
-    model.set_threshold(0)
-    assert np.isfinite(model.predict(images, verbose=0)["score"]).all()

@@ -157,16 +157,6 @@ def test_densities_are_there_after_each_epoch(model):
     assert len(set(widths)) == 2 and 1 not in widths
 
 
-@pytest.mark.parametrize(("n", "value"), [(4, 2), (2, 253)])
-def test_constant_images_and_two_of_them(model, n, value):
-    images = np.full((n, 16, 16, 1), value, np.uint8)
-    history = model.fit(images, epochs=3, verbose=0)
-    assert np.isfinite(history.history["loss"]).all()
-    model.set_threshold(0)
-    for other in (images, 255 - images):
-        assert np.isfinite(model.predict(other, verbose=0)["score"]).all()
-
-
 def test_other_formats_are_refused_before_anything_is_written(model, tmp_path):
     model.set_threshold(0.0)
     with pytest.raises(InputError, match="operations that ONNX and LiteRT lack"):

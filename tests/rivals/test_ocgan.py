@@ -111,13 +111,3 @@ def test_each_turn_moves_its_own_networks(model, x):
     before = [np.array(v) for v in model.trainable_variables]
     model.train_step(x * 127.5 + 127.5)
     assert not any(map(np.array_equal, before, model.trainable_variables))
-
-
-@pytest.mark.parametrize(("n", "value"), [(4, 2), (2, 253)])
-def test_constant_images_and_two_of_them(model, n, value):
-    images = np.full((n, 16, 16, 1), value, np.uint8)
-    history = model.fit(images, epochs=3, verbose=0)
-    assert np.isfinite(history.history["loss"]).all()
-    model.set_threshold(0)
-    for other in (images, 255 - images):
-        assert np.isfinite(model.predict(other, verbose=0)["score"]).all()

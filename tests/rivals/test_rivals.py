@@ -133,6 +133,20 @@ def test_the_same_seed_gives_the_same_model(split):
     np.testing.assert_allclose(*scores, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["anogan", "gpnd", "ocgan"])
+@pytest.mark.parametrize(("n", "value"), [(4, 2), (2, 253), (2, 255)])
+def test_constant_images_and_two_of_them(name, n, value):
+    model = RIVALS[name]((16, 16, 1), base_width=2, latent_dim=3)
+    images = np.full((n, 16, 16, 1), value, np.uint8)
+    history = model.fit(images, epochs=3, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    networks = [network for turn in model.turns for network in turn.networks]
+    assert all(np.isfinite(w).all() for network in networks for w in network.get_weights())
+    model.set_threshold(0)
+    for other in (images, np.maximum(255 - images, 2)):  # 0 alone would be warned of
+        assert np.isfinite(model.predict(other, verbose=0)["score"]).all()
+
+
 RESUMED = ["vae", "deep_svdd", "ganomaly", "anogan", "gpnd", "ocgan", "dagpr", "piad"]
 
 
