@@ -9,28 +9,25 @@ are sorted by data set, normal class and AUROC. Runs with the same number in col
 scored the same images; only these compare. The 95% interval of an AUROC is a bootstrap over the
 test images: 1,000 resamples of each class by itself, with a fixed seed. It does not cover what
 another seed of the training would change. Cells of metrics are blank where the true labels are
-unknown or of one class.
+unknown or of one class. "patch AUROC" and "patch pixels" need no anomalous image: they say how well
+a run sees patches in its held-out normal images, AUROC of scores and of pixels, mean over sizes.
 """
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from absl import flags
 
 from ede_keras.cli import command
-from ede_keras.cli.runs import CONFIG, METRICS, OLD, SCORES, TRAIN_AGAIN, UNFINISHED
+from ede_keras.cli.scored_runs import ScoredRun, find_runs, read_run, sort_runs
 from ede_keras.errors import InputError
-from ede_keras.evaluation.metrics import auroc_interval, count_labels
-from ede_keras.utils.files import atomic_path, read_csv, read_json, reading, write_csv
+from ede_keras.utils.files import atomic_path, write_csv
 
 FLAGS = flags.FLAGS
-CONFIG_KEYS = ("recipe", "variant", "dataset", "normal_name", "protocol")
-METRICS_KEYS = ("n_train", "n_test", "n_anomalous", "auroc", "average_precision", "train_seconds")
 # Columns and their heads in the table. The interval is one cell there, and two in the CSV file.
 HEADS = {
     "run": "run",
@@ -45,134 +42,26 @@ HEADS = {
     "average_precision": "average precision",
     "false_alarms": "false alarms",
     "missed": "missed",
+    "patch_auroc": "patch AUROC",
+    "patch_pixel_auroc": "patch pixels",
     "train_seconds": "seconds",
 }
 TEXTS = ("run", "recipe", "variant", "dataset", "normal")  # to the left; numbers to the right
-DIGITS = {"auroc": 4, "auroc_low": 4, "auroc_high": 4, "average_precision": 4, "train_seconds": 1}
+DIGITS = {
+    "auroc": 4,
+    "auroc_low": 4,
+    "auroc_high": 4,
+    "average_precision": 4,
+    "patch_auroc": 3,
+    "patch_pixel_auroc": 3,
+    "train_seconds": 1,
+}
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("csv", None, "Also write the table to this file, with all digits.")
     flags.DEFINE_string("roc", None, "Also draw the ROC curves of all runs into this .png file.")
-
-
-class ScoredRun(NamedTuple):
-    """What is compared of a run.
-
-    Args:
-        row: The cells of its line, those of the CSV file; None is blank.
-        test_set: Equal for runs that have scored the same images with the same true labels.
-        scores: float64 `(n,)`, higher means more anomalous.
-        true_labels: int32 `(n,)`, 1 for anomalous, 0 for normal. None if unknown.
-    """
-
-    row: dict[str, Any]
-    test_set: Hashable
-    scores: np.ndarray
-    true_labels: np.ndarray | None
-
-
-def find_runs(folders: Iterable[Path]) -> list[Path]:
-    """Finds the folders of runs in or below folders; unfinished runs are passed over.
-
-    Args:
-        folders: The absolute paths of the folders to search.
-
-    Returns:
-        Absolute paths, sorted, each once. A folder without a run gives a warning.
-    """
-    found = set()
-    for folder in folders:
-        runs = []
-        for place, inside, files in os.walk(folder):
-            if {CONFIG, METRICS} & {*files}:
-                runs.append(Path(place))
-                inside.clear()  # what lies within a run is no run
-            inside[:] = [name for name in inside if not name.endswith((UNFINISHED, OLD))]
-        if not runs:
-            warnings.warn(f"No finished run in {folder}", stacklevel=2)
-        found.update(runs)
-    return sorted(found)
-
-
-def read_run(run_dir: Path, name: str) -> ScoredRun:
-    """Reads a finished run.
-
-    Args:
-        run_dir: Its folder.
-        name: Its name in the table.
-
-    Returns:
-        The run; in its row, `test_set` is blank.
-
-    Raises:
-        InputError: A file is damaged.
-        OSError: A file is missing.
-    """
-    config = _read_entries(run_dir / CONFIG, CONFIG_KEYS)
-    metrics = _read_entries(run_dir / METRICS, METRICS_KEYS)
-    with reading(run_dir / SCORES, TRAIN_AGAIN):
-        columns = read_csv(run_dir / SCORES)
-        ids, truth = next(iter(columns.values())), columns["true_label"]
-        scores, labels = np.array(columns["score"], float), np.array(columns["label"], int)
-        true_labels = None if "" in truth else np.array(truth, "int32")
-        found = len(scores), None if true_labels is None else int(true_labels.sum())
-        expected = metrics["n_test"], metrics["n_anomalous"]
-        if found != expected:
-            raise ValueError(f"(images, anomalous) are {found}, not {expected} as in {METRICS}")
-        auroc, low, high = metrics["auroc"], None, None
-        if true_labels is not None and auroc is not None:
-            low, high = auroc_interval(scores, true_labels)
-    counts = count_labels(labels, true_labels)
-    row = {
-        "run": name,
-        "recipe": config["recipe"],
-        "variant": config["variant"],
-        "dataset": config["dataset"],
-        "normal": config["normal_name"],
-        "test_set": None,
-        "n_train": metrics["n_train"],
-        "auroc": auroc,
-        "auroc_low": low,
-        "auroc_high": high,
-        "average_precision": metrics["average_precision"],
-        "false_alarms": None if true_labels is None else counts[0][1],
-        "missed": None if true_labels is None else counts[1][0],
-        "train_seconds": metrics["train_seconds"],
-    }
-    # An index names another image in another data set or protocol.
-    test_set = config["dataset"], config["protocol"], frozenset(zip(ids, truth, strict=True))
-    return ScoredRun(row, test_set, scores, true_labels)
-
-
-def _read_entries(path, keys):
-    with reading(path, TRAIN_AGAIN):
-        content = read_json(path)
-        return {key: content[key] for key in keys}
-
-
-def sort_runs(runs: Iterable[ScoredRun]) -> list[ScoredRun]:
-    """Sorts runs by data set, normal class and falling AUROC, and numbers their test sets from 1.
-
-    Args:
-        runs: The runs; their rows get `test_set`.
-
-    Returns:
-        The runs in the order of the table.
-    """
-
-    def key(run):
-        row = run.row
-        normal = row["normal"].zfill(9) if row["normal"].isdigit() else row["normal"]
-        falling = 1 if row["auroc"] is None else -row["auroc"]
-        return row["dataset"], normal, falling, row["run"]
-
-    ordered = sorted(runs, key=key)
-    numbers: dict[Hashable, int] = {}
-    for run in ordered:
-        run.row["test_set"] = numbers.setdefault(run.test_set, len(numbers) + 1)
-    return ordered
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

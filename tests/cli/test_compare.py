@@ -12,7 +12,7 @@ from makers import write_folder
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from ede_keras.cli import compare
+from ede_keras.cli import compare, scored_runs
 from ede_keras.evaluation.metrics import auroc_interval
 
 SHORT = (*LIGHT, "--epochs=1", "--min_steps=2")
@@ -138,6 +138,11 @@ def test_the_table(run_command, runs, tmp_path):
         pairs = [(each["true_label"], each["label"]) for each in scores]
         assert int(row["false_alarms"]) == pairs.count(("0", "1"))
         assert int(row["missed"]) == pairs.count(("1", "0"))
+        patches = metrics["patches_found"]
+        for column, key in (("patch_auroc", "auroc"), ("patch_pixel_auroc", "pixel_auroc")):
+            mean = sum(each[key] for each in patches) / len(patches)
+            assert float(row[column]) == pytest.approx(mean)
+            assert line[column] == f"{mean:.3f}"
         for key in ("recipe", "variant", "dataset", "normal", "n_train", "missed"):
             assert line[key] == row[key]
         if not row["auroc"]:
@@ -243,19 +248,35 @@ def test_scores_without_labels(runs, tmp_path):
     unknown = {"auroc": None, "average_precision": None, "n_anomalous": None}
     metrics = {**read_json(run / "metrics.json"), **unknown}
     (run / "metrics.json").write_text(json.dumps(metrics))
-    row = compare.read_run(run, "run").row
+    row = scored_runs.read_run(run, "run").row
     blank = {key for key, value in row.items() if value is None}
     metrics = {"auroc", "auroc_low", "auroc_high", "average_precision"}
     assert blank == metrics | {"false_alarms", "missed", "test_set"}
 
 
+def test_a_run_of_another_method_and_one_from_before_there_were_patches(run_command, tmp_path):
+    flags = [f"--output_dir={tmp_path}", "--dataset=digits", "--normal=2"]
+    run_command("train.py", *flags, "--method=pca")
+    row = scored_runs.read_run(tmp_path / "digits/2/0", "run").row
+    assert (row["recipe"], row["variant"]) == ("pca", None)
+    assert 0.5 < row["patch_auroc"] <= 1 and 0.5 < row["patch_pixel_auroc"] <= 1
+    path = tmp_path / "digits/2/0/metrics.json"
+    older = read_json(path)
+    del older["patches_found"]
+    path.write_text(json.dumps(older))
+    row = scored_runs.read_run(tmp_path / "digits/2/0", "run").row
+    assert row["patch_auroc"] is row["patch_pixel_auroc"] is None
+    line = lines_of(run_command(*COMPARE, tmp_path).stdout)[0]
+    assert (line["recipe"], line["patch_auroc"], line["patch_pixel_auroc"]) == ("pca", "", "")
+
+
 def test_classes_that_are_numbers_are_sorted_as_numbers():
     def make_run(normal, auroc):
         row = {"dataset": "coil100", "normal": normal, "auroc": auroc, "run": normal}
-        return compare.ScoredRun(row, normal, np.zeros(0), None)
+        return scored_runs.ScoredRun(row, normal, np.zeros(0), None)
 
     made = [make_run(*pair) for pair in (("10", 0.9), ("9", None), ("9", 0.2), ("9", 0.8))]
-    ordered = [(run.row["normal"], run.row["auroc"]) for run in compare.sort_runs(made)]
+    ordered = [(run.row["normal"], run.row["auroc"]) for run in scored_runs.sort_runs(made)]
     assert ordered == [("9", 0.8), ("9", 0.2), ("9", None), ("10", 0.9)]
 
 
