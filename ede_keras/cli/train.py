@@ -35,7 +35,7 @@ def define_flags():
     flags.DEFINE_integer(
         "tile",
         None,
-        "Height and width of the tiles to train on; images of a folder keep their size.",
+        "Height and width of tiles to train on beside whole images, which keep their size then.",
         SMALLEST,
     )
     flags.DEFINE_integer(

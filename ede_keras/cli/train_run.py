@@ -37,26 +37,28 @@ def tile_shape(image_shape):
     return (FLAGS.tile, FLAGS.tile, image_shape[-1]) if FLAGS.tile else image_shape
 
 
-def build_callbacks(work, x_val, strategy):
+def build_callbacks(logs, x_val, strategy):
     """TensorBoard's callbacks, for the process that writes."""
     if not devices.is_chief(strategy):
         return []
     if not importlib.util.find_spec("tensorboard"):
         print("No TensorBoard logs: pip install 'ede-keras[tensorboard]' to get them.")
         return []
-    callbacks = [keras.callbacks.TensorBoard(work / "logs", write_graph=False)]
+    callbacks = [keras.callbacks.TensorBoard(logs, write_graph=False)]
     if devices.count_workers(strategy) == 1:  # it predicts, which needs all workers
-        callbacks.append(LiveView(work / "logs" / "view", x_val[:SHOWN_IN_LOGS]))
+        callbacks.append(LiveView(logs / "view", x_val[:SHOWN_IN_LOGS]))
     return callbacks
 
 
-def train(recipe, backbone, x_train, x_val, work, strategy):
+def train(recipe, backbone, x_train, x_val, work, strategy, part=""):
     """Trains to the last epoch, from the last checkpoint if there is one.
+
+    Checkpoints and logs of a `part` of the model have folders of their own.
 
     Returns the model, as one device has it, and the seconds that all epochs took; but None and 0
     in a worker that is not the chief.
     """
-    checkpoints = Path(work, "checkpoints")
+    checkpoints, logs = Path(work, "checkpoints", part), Path(work, "logs", part)
     with CtrlC() as ctrl_c:
         model, _ = fit_recipe(
             recipe,
@@ -65,7 +67,7 @@ def train(recipe, backbone, x_train, x_val, work, strategy):
             variant=VARIANTS[FLAGS.variant],
             seed=FLAGS.seed,
             checkpoint_dir=checkpoints,
-            callbacks=[ctrl_c, *build_callbacks(work, x_val, strategy)],
+            callbacks=[ctrl_c, *build_callbacks(logs, x_val, strategy)],
             verbose=1 if command.bars() else 2 * (FLAGS.verbosity > command.QUIET),
             jit_compile=JIT_COMPILE[FLAGS.jit_compile],
             strategy=strategy,
@@ -76,6 +78,12 @@ def train(recipe, backbone, x_train, x_val, work, strategy):
     if FLAGS.strategy != "one":
         model = keras.saving.load_model(checkpoints / "last.keras")
     return model, sum(map(float, read_csv(checkpoints / "history.csv")["seconds"]))
+
+
+def resolve(recipe, image_shape, n_train):
+    """The arguments of a detector and of its training, for so many images."""
+    unused = VARIANTS[FLAGS.variant].unused_arguments
+    return get_recipe(recipe, image_shape, n_train, unused=unused, **given_arguments(FLAGS))
 
 
 def check_data_flags(dataset, split):
@@ -150,17 +158,15 @@ def train_run():
     if is_rival:
         values = train_rival.resolve(image_shape)
     else:
-        arguments, training = get_recipe(
-            recipe,
-            tile_shape(image_shape),
-            n_tiles * len(split.x_train),
-            unused=VARIANTS[FLAGS.variant].unused_arguments,
-            **given_arguments(FLAGS),
-        )
+        n_train = len(split.x_train)
+        arguments, training = resolve(recipe, tile_shape(image_shape), n_tiles * n_train)
         with strategy.scope():
             backbone = arguments.backbone and load_backbone(arguments.backbone)
         values = {**arguments.to_dict(), "backbone_sha256": backbone and backbone.sha256}
         values |= training.to_dict()
+        if FLAGS.tile:
+            whole = resolve(recipe, image_shape, n_train)
+            values |= {"whole": {**whole[0].to_dict(), **whole[1].to_dict()}}
     config = describe(recipe, dataset, split, values)
     run = RunFolder(FLAGS.output_dir, config)
     state = devices.run_on_chief(
@@ -177,20 +183,25 @@ def train_run():
         f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
         f"{len(split.x_test)} to test" + (f", {unused} of other classes not used" if unused else "")
     )
-    x_train, x_val = split.x_train, split.x_val
-    if FLAGS.tile:
-        x_train, x_val = (cut_tiles(x, FLAGS.tile, FLAGS.stride) for x in (x_train, x_val))
+    images = split.x_train, split.x_val
+    tiles = FLAGS.tile and [cut_tiles(x, FLAGS.tile, FLAGS.stride) for x in images]
     if devices.is_chief(strategy):
         common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
     del dataset  # the split has copies of what it needs
     try:
         if is_rival:
-            model, seconds = train_rival.train(x_train, run.work)
+            model, seconds = train_rival.train(split.x_train, run.work)
         else:
-            model, seconds = train(recipe, backbone, x_train, x_val, run.work, strategy)
+            model, seconds = train(recipe, backbone, *(tiles or images), run.work, strategy)
+        if tiles:
+            print("The tiles are learned; now the whole images")
+            whole, more = train(recipe, backbone, *images, run.work, strategy, "whole")
+            seconds += more
         if model:
-            if FLAGS.tile:
-                model = TiledDetector(model, image_shape, FLAGS.stride, arguments.contamination)
+            if tiles:
+                model = TiledDetector(
+                    model, image_shape, FLAGS.stride, arguments.contamination, whole=whole
+                )
             finish(model, seconds, split, run)
         devices.broadcast_from_chief(strategy, 1)  # others end when a worker ends
     except tf.errors.UnavailableError as error:

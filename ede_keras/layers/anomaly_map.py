@@ -1,5 +1,6 @@
 """The anomaly map of an image from what deviates at each of its places."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,8 +56,12 @@ class PlaceMap(keras.layers.Layer):
             (maps[name] - self.center[k]) / self.scale[k] for k, name in enumerate(self.names)
         ]
         # Not a layer in a layer: Keras would not take that one as built, and build the model anew.
-        resized = ops.image.resize(ops.expand_dims(sum(scaled), -1), self.size)
+        resized = ops.image.resize(ops.expand_dims(self.combine(scaled), -1), self.size)
         return ops.squeeze(resized, axis=-1)
+
+    def combine(self, scaled: Sequence[Any]) -> Any:
+        """One map `(n, h, w)` of those brought to scale: their sum."""
+        return sum(scaled)
 
     def compute_output_shape(self, maps_shape):
         """`(n, height, width)`."""
@@ -65,6 +70,15 @@ class PlaceMap(keras.layers.Layer):
     def get_config(self) -> dict:
         """The arguments of the constructor."""
         return {**super().get_config(), "names": self.names, "size": list(self.size)}
+
+
+@keras.saving.register_keras_serializable(package="ede_keras")
+class LargestMap(PlaceMap):
+    """`PlaceMap`, but a place deviates as much as in the map in which it deviates most."""
+
+    def combine(self, scaled: Sequence[Any]) -> Any:
+        """One map `(n, h, w)` of those brought to scale: the largest value at each place."""
+        return functools.reduce(ops.maximum, scaled)
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")

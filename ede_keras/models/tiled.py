@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ede_keras.errors import InputError
+from ede_keras.layers.anomaly_map import LargestMap
 from ede_keras.layers.tiles import Tiles, check_tiling, cut_tiles, default_margin, default_stride
 from ede_keras.models import diagnosis
 from ede_keras.models.detector import AnomalyDetector
@@ -16,6 +18,8 @@ from ede_keras.utils.validation import check_images
 
 # Held-out images whose reconstruction is looked at.
 _IMAGES_TO_CHECK = 16
+# Maps are brought to scale by about so many places along a side.
+_PLACES = 64
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -24,6 +28,11 @@ class TiledDetector(AnomalyDetector):
 
     An image's score is that of its most anomalous tile. Its anomaly map is that of the tiles,
     blended where they overlap. It is trained, calibrated, saved and exported like an `EDE`.
+
+    Tiles show small defects, but not a large one or one that depends on its place in the image. A
+    second detector, `whole`, sees whole images for that. The score is then the sum of both scores,
+    and each place of the map has the larger value of both maps. Scores and maps are brought to one
+    scale by held-out normal images.
 
     Args:
         detector: An `EDE` or variant whose images are the tiles, square; compiled if it is to be
@@ -35,18 +44,20 @@ class TiledDetector(AnomalyDetector):
         contamination: Share of held-out normal images, in [0, 1), that may score above the
             threshold.
         name: Name of the model.
+        whole: An `EDE` or variant for images of `image_shape`, compiled if it is to be trained.
+            None leaves it out.
 
     Raises:
-        InputError: The images are smaller than a tile, or an argument is out of range.
+        InputError: The images are smaller than a tile, `whole` takes others, or an argument is out
+            of range.
 
     Example:
         >>> detector = EDE.from_recipe("default", (64, 64, 3))
-        >>> model = TiledDetector(detector, image_shape=(256, 256, 3))
+        >>> whole = EDE.from_recipe("default", (256, 256, 3))
+        >>> model = TiledDetector(detector, image_shape=(256, 256, 3), whole=whole)
         >>> model.fit(normal_images, batch_size=16, epochs=8)
         >>> model.calibrate(normal_images, held_out=other_normal_images)
     """
-
-    score_weights: Mapping[str, float] = {"worst_tile": 1.0}
 
     def __init__(
         self,
@@ -56,6 +67,7 @@ class TiledDetector(AnomalyDetector):
         contamination: float = 0.05,
         margin: int | None = None,
         name: str = "tiled",
+        whole: AnomalyDetector | None = None,
     ):
         image_shape = [int(side) for side in image_shape]
         tile = detector.image_shape[0]
@@ -66,7 +78,14 @@ class TiledDetector(AnomalyDetector):
         self.margin = default_margin(tile) if margin is None else margin
         check_range("margin", 0 <= self.margin <= tile // 2, margin, f"from 0 to {tile // 2}")
         self.omega1 = detector.omega1
-        self.detector = detector
+        if whole is not None and whole.name == detector.name:
+            whole.name = f"{whole.name}_whole"  # layers of a model need names of their own
+        self.detector, self.whole = detector, whole
+        if whole is not None and list(whole.image_shape) != image_shape:
+            raise InputError(
+                f"`whole` must be a detector of images of {tuple(image_shape)}. "
+                f"Received: one of {tuple(whole.image_shape)}"
+            )
         height, width, _ = image_shape
         self.tiles = Tiles(height, width, tile, stride, self.margin, name="tiles")
 
@@ -74,7 +93,18 @@ class TiledDetector(AnomalyDetector):
         images = keras.Input(image_shape, name="images")
         cut = self.tiles(images)
         found = detector(cut)
-        anomaly_map = self.tiles.merge(ops.expand_dims(found["anomaly_map"], -1))
+        terms = {"worst_tile": ops.max(self._by_image(found["score"]), axis=1)}
+        blended = self.tiles.merge(ops.expand_dims(found["anomaly_map"], -1))
+        anomaly_map, maps = ops.squeeze(blended, axis=-1), {}
+        if whole is not None:
+            seen = whole(images)
+            terms["whole_image"] = seen["score"]
+            both = {"tiles": anomaly_map, "whole": seen["anomaly_map"]}
+            step = max(min(height, width) // _PLACES, 1)
+            maps = {name: values[:, ::step, ::step] for name, values in both.items()}
+            self.map_layer = LargestMap(list(both), (height, width), name="largest_map")
+            self.scale_terms = True
+            anomaly_map = self.map_layer(both)
         latents = keras.Model(detector.inputs, detector.graph.latents)(cut)
         reconstruction = None  # nor has a detector with a backbone
         if detector.graph.reconstruction is not None:
@@ -82,18 +112,26 @@ class TiledDetector(AnomalyDetector):
             reconstruction = self.tiles.merge(parts)
         graph = DetectorGraph(
             images=images,
-            terms={"worst_tile": ops.max(self._by_image(found["score"]), axis=1)},
+            terms=terms,
             latents=self._by_image(latents),
             reconstruction=reconstruction,
-            anomaly_map=ops.squeeze(anomaly_map, axis=-1),
+            anomaly_map=anomaly_map,
+            maps=maps,
         )
         super().__init__(graph, name=name)
-        self.fix("stride", "margin", "contamination", "omega1", "detector", "tiles")
+        self.fix("stride", "margin", "contamination", "omega1", "detector", "whole", "tiles")
+
+    @property
+    def score_weights(self) -> Mapping[str, float]:
+        """The weight of each term of the score, by name."""
+        names = ["worst_tile"] if self.whole is None else ["worst_tile", "whole_image"]
+        return dict.fromkeys(names, 1.0 / len(names))
 
     @property
     def relative_size(self) -> float:
         """The number of pixels the networks see per image, as a multiple of 32 x 32; at least 1."""
-        return len(self.tiles.table) * self.detector.relative_size
+        whole = self.whole.relative_size if self.whole else 0
+        return len(self.tiles.table) * self.detector.relative_size + whole
 
     def _by_image(self, values):
         """Values of tiles, `(n · T, ...)`, as a row for each image."""
@@ -106,21 +144,28 @@ class TiledDetector(AnomalyDetector):
         return cut_tiles(images, self.detector.image_shape[0], self.stride, self.margin)
 
     def fit(self, x: np.ndarray, **kwargs: Any) -> keras.callbacks.History:
-        """Trains the detector of tiles, `EDE.fit`, on the tiles of normal images.
+        """Trains the detectors, `EDE.fit`, on normal images and on their tiles.
 
         Args:
             x: Array of normal images, `(n, *image_shape)`, 0 to 255.
-            **kwargs: As in `keras.Model.fit`; `validation_data` are images, too.
+            **kwargs: As in `keras.Model.fit`, for both; `validation_data` are images, too.
+
+        Returns:
+            Keras' record of the losses on tiles.
         """
+        if self.whole is not None:
+            self.whole.fit(x, **kwargs)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self.cut(kwargs["validation_data"])
         return self.detector.fit(self.cut(x), **kwargs)
 
     def calibrate(self, train_normals: Any, held_out: Any = None, verbose: int = 0) -> dict:
-        """`AnomalyDetector.calibrate`, first for the tiles, then for whole images."""
+        """`AnomalyDetector.calibrate`, first for its detectors, then for their sum."""
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
         self.detector.calibrate(self.cut(train_normals), self.cut(held_out), verbose)
+        if self.whole is not None:
+            self.whole.calibrate(train_normals, held_out, verbose)
         if self.graph.reconstruction is not None:
             some = np.asarray(held_out[:_IMAGES_TO_CHECK])
             diagnosis.warn_if_blurred(some, self.reconstruct(some))
@@ -130,6 +175,7 @@ class TiledDetector(AnomalyDetector):
         """The arguments of the constructor."""
         return {
             "detector": keras.saving.serialize_keras_object(self.detector),
+            "whole": self.whole and keras.saving.serialize_keras_object(self.whole),
             "image_shape": list(self.image_shape),
             "stride": self.stride,
             "margin": self.margin,
@@ -140,6 +186,8 @@ class TiledDetector(AnomalyDetector):
     @classmethod
     def from_config(cls, config: dict) -> Self:
         """The model of a config, with new weights."""
-        detector = keras.saving.deserialize_keras_object(config["detector"])
-        # Older files have no margin, and their tiles end at the border.
-        return cls(**{"margin": 0, **config, "detector": detector})
+        # Older files have no margin, and their tiles end at the border; nor have they `whole`.
+        config = {"margin": 0, "whole": None, **config}
+        for name in ("detector", "whole"):
+            config[name] = config[name] and keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)

@@ -286,8 +286,8 @@ def test_recipe_features_resumes_with_the_same_bits(backbone, pictures, tmp_path
 
 
 def test_tiles(make, pictures):
-    detector = make(image_shape=(32, 32, 3))
-    model = ede_keras.TiledDetector(detector, image_shape=(40, 48, 3), stride=16)
+    detector, whole = make(image_shape=(32, 32, 3)), make(image_shape=(40, 48, 3))
+    model = ede_keras.TiledDetector(detector, image_shape=(40, 48, 3), stride=16, whole=whole)
     model.fit(pictures[:16], batch_size=8, verbose=0)
     model.calibrate(pictures[:16], held_out=pictures[16:])
     assert model.predict(pictures, verbose=0)["anomaly_map"].shape == (24, 40, 48)

@@ -119,6 +119,51 @@ def test_trained_calibrated_saved(tiled, pictures, tmp_path):
         loaded.redecide(terms, omega1=0.5)
 
 
+def scaled(values, normal):
+    return (values - normal.mean()) / normal.std()
+
+
+def test_beside_the_tiles_the_whole_image(build, pictures, tmp_path):
+    """The sum of both scores and the larger of both maps, in deviations of held-out images."""
+    shape, normal = (20, 13, 1), pictures[:4]
+    model = TiledDetector(build(), shape, stride=5, whole=build(image_shape=shape))
+    model.fit(normal, batch_size=4, epochs=1, verbose=0)
+    assert model.whole.epoch == model.detector.epoch == 1
+    with pytest.warns(UserWarning, match="explain 0% of what varies"):
+        terms = model.calibrate(normal, held_out=pictures[4:])
+    assert set(terms) == {"worst_tile", "whole_image"}
+    found = model.predict(pictures, verbose=0)
+    tiles = TiledDetector(model.detector, shape, stride=5)
+    tiles.set_threshold(0)
+    parts = [part.predict(pictures, verbose=0) for part in (tiles, model.whole)]
+    score = sum(scaled(part["score"], part["score"][4:]) / 2 for part in parts)
+    np.testing.assert_allclose(found["score"], score, rtol=1e-3, atol=1e-3)
+    maps = [scaled(part["anomaly_map"], part["anomaly_map"][4:]) for part in parts]
+    np.testing.assert_allclose(found["anomaly_map"], np.maximum(*maps), rtol=1e-3, atol=1e-3)
+    assert model.pixel_threshold == pytest.approx(found["anomaly_map"][4:].max())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for name, values in loaded.predict(pictures, verbose=0).items():
+        np.testing.assert_array_equal(values, found[name])
+
+
+def test_an_older_file_has_tiles_alone(tiled, pictures):
+    model = tiled()
+    config = model.get_config()
+    assert config.pop("whole") is None
+    older = TiledDetector.from_config(config)
+    older.set_weights(model.get_weights())
+    older.set_threshold(0)
+    model.set_threshold(0)
+    expected, found = (each.predict(pictures, verbose=0) for each in (model, older))
+    np.testing.assert_array_equal(found["score"], expected["score"])
+
+
+def test_a_whole_of_another_size_is_refused(build):
+    with pytest.raises(InputError, match=r"`whole` must be a detector of images of \(20, 13, 1\)"):
+        TiledDetector(build(), (20, 13, 1), whole=build())
+
+
 def test_of_many_tiles_some_are_trained_on(tiled, pictures, monkeypatch):
     model = tiled()
     assert len(model.cut(pictures)) == 6 * 12
@@ -141,6 +186,8 @@ def test_the_commands(run_command, tmp_path):
     config, metrics = (json.loads((run / f"{n}.json").read_text()) for n in ("config", "metrics"))
     assert config["image_shape"] == [40, 40, 1] and config["memory_size"] == COPIES * 3 * 16
     assert (config["tile"], config["stride"]) == (16, 12) and "pixel_aupro" in metrics
+    assert config["whole"]["memory_size"] == COPIES * 3  # of three images to train on
+    assert set(metrics["terms"]) == {"worst_tile", "whole_image"}
     run_command("evaluate.py", f"--run_dir={run}", "--contamination=0.05", "--report")
     assert (run / "evaluation.csv").read_bytes() == (run / "scores.csv").read_bytes()
     run_command("-m", "ede_keras.export", f"--run_dir={run}", f"--output_dir={tmp_path / 'ede'}")
