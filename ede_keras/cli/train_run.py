@@ -183,22 +183,24 @@ def train_run():
         f"{len(split.x_train)} images to train on, {len(split.x_val)} held out, "
         f"{len(split.x_test)} to test" + (f", {unused} of other classes not used" if unused else "")
     )
-    images = split.x_train, split.x_val
-    tiles = FLAGS.tile and [cut_tiles(x, FLAGS.tile, FLAGS.stride) for x in images]
+    x_train, x_val = split.x_train, split.x_val
+    if FLAGS.tile:
+        x_train, x_val = (cut_tiles(x, FLAGS.tile, FLAGS.stride) for x in (x_train, x_val))
     if devices.is_chief(strategy):
         common.write_summary(dataset, run.work / "data.json", run.work / "left_out.csv")
     del dataset  # the split has copies of what it needs
     try:
         if is_rival:
-            model, seconds = train_rival.train(split.x_train, run.work)
+            model, seconds = train_rival.train(x_train, run.work)
         else:
-            model, seconds = train(recipe, backbone, *(tiles or images), run.work, strategy)
-        if tiles:
+            model, seconds = train(recipe, backbone, x_train, x_val, run.work, strategy)
+        if FLAGS.tile:
             print("The tiles are learned; now the whole images")
-            whole, more = train(recipe, backbone, *images, run.work, strategy, "whole")
+            images = split.x_train, split.x_val
+            whole, more = train(recipe, backbone, *images, run.work, strategy, part="whole")
             seconds += more
         if model:
-            if tiles:
+            if FLAGS.tile:
                 model = TiledDetector(
                     model, image_shape, FLAGS.stride, arguments.contamination, whole=whole
                 )

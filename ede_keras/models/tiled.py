@@ -20,6 +20,8 @@ from ede_keras.utils.validation import check_images
 _IMAGES_TO_CHECK = 16
 # Maps are brought to scale by about so many places along a side.
 _PLACES = 64
+# In a config: the backbone of `whole` is the detector's.
+_SHARED = "that of the tiles"
 
 
 @keras.saving.register_keras_serializable(package="ede_keras")
@@ -78,14 +80,14 @@ class TiledDetector(AnomalyDetector):
         self.margin = default_margin(tile) if margin is None else margin
         check_range("margin", 0 <= self.margin <= tile // 2, margin, f"from 0 to {tile // 2}")
         self.omega1 = detector.omega1
-        if whole is not None and whole.name == detector.name:
-            whole.name = f"{whole.name}_whole"  # layers of a model need names of their own
-        self.detector, self.whole = detector, whole
         if whole is not None and list(whole.image_shape) != image_shape:
             raise InputError(
                 f"`whole` must be a detector of images of {tuple(image_shape)}. "
                 f"Received: one of {tuple(whole.image_shape)}"
             )
+        if whole is not None and whole.name == detector.name:
+            whole.name = f"{whole.name}_whole"  # layers of a model need names of their own
+        self.detector, self.whole = detector, whole
         height, width, _ = image_shape
         self.tiles = Tiles(height, width, tile, stride, self.margin, name="tiles")
 
@@ -173,9 +175,13 @@ class TiledDetector(AnomalyDetector):
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""
+        whole: Any = self.whole and keras.saving.serialize_keras_object(self.whole)
+        backbone = getattr(self.detector, "backbone", None)
+        if whole and backbone and getattr(self.whole, "backbone", None) is backbone:
+            whole["config"]["backbone"] = _SHARED  # one set of weights, so one layer
         return {
             "detector": keras.saving.serialize_keras_object(self.detector),
-            "whole": self.whole and keras.saving.serialize_keras_object(self.whole),
+            "whole": whole,
             "image_shape": list(self.image_shape),
             "stride": self.stride,
             "margin": self.margin,
@@ -188,6 +194,9 @@ class TiledDetector(AnomalyDetector):
         """The model of a config, with new weights."""
         # Older files have no margin, and their tiles end at the border; nor have they `whole`.
         config = {"margin": 0, "whole": None, **config}
-        for name in ("detector", "whole"):
-            config[name] = config[name] and keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)
+        detector = keras.saving.deserialize_keras_object(config["detector"])
+        if whole := config["whole"]:
+            if whole["config"].get("backbone") == _SHARED:
+                whole = {**whole, "config": {**whole["config"], "backbone": detector.backbone}}
+            whole = keras.saving.deserialize_keras_object(whole)
+        return cls(**{**config, "detector": detector, "whole": whole})

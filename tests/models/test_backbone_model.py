@@ -285,14 +285,21 @@ def test_recipe_features_resumes_with_the_same_bits(backbone, pictures, tmp_path
         np.testing.assert_array_equal(one, other)
 
 
-def test_tiles(make, pictures):
+def test_tiles_and_whole_images_share_a_backbone(make, pictures, tmp_path):
     detector, whole = make(image_shape=(32, 32, 3)), make(image_shape=(40, 48, 3))
     model = ede_keras.TiledDetector(detector, image_shape=(40, 48, 3), stride=16, whole=whole)
     model.fit(pictures[:16], batch_size=8, verbose=0)
     model.calibrate(pictures[:16], held_out=pictures[16:])
-    assert model.predict(pictures, verbose=0)["anomaly_map"].shape == (24, 40, 48)
+    found = model.predict(pictures, verbose=0)
+    assert found["anomaly_map"].shape == (24, 40, 48)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for name, values in loaded.predict(pictures, verbose=0).items():
+        np.testing.assert_array_equal(values, found[name])
     with pytest.raises(InputError, match="cannot be reconstructed"):
         model.reconstruct(pictures)
+    alone = ede_keras.TiledDetector(detector, image_shape=(40, 48, 3), stride=16)
+    assert ede_keras.TiledDetector.from_config(alone.get_config()).whole is None
 
 
 def test_the_export_scores_as_the_model(make, pictures, export_unchecked, tmp_path):

@@ -145,6 +145,8 @@ def test_beside_the_tiles_the_whole_image(build, pictures, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     for name, values in loaded.predict(pictures, verbose=0).items():
         np.testing.assert_array_equal(values, found[name])
+    other = loaded.redecide(terms, contamination=0.5)
+    assert other.threshold == pytest.approx(found["score"][4:].min())
 
 
 def test_an_older_file_has_tiles_alone(tiled, pictures):
