@@ -27,16 +27,26 @@ def versions():
     return {**found, "python_version": platform.python_version(), "cpus": usable_cpus()}
 
 
-def describe():
-    """The machine, in words and numbers, and what runs on it."""
+def _facts():
+    """What the system says of the processor, by name."""
     with open("/proc/cpuinfo") as file:
         lines = [line.split(":", 1) for line in file if ":" in line]
-    facts = {name.strip(): value.strip() for name, value in lines}
-    vectors = [name for name in ("avx2", "avx512f") if name in facts.get("flags", "").split()]
+    return {name.strip(): value.strip() for name, value in lines}
+
+
+def vectors():
+    """The processor's kind, by the widest instructions: "avx512", "avx2" or "other"."""
+    found = _facts().get("flags", "").split()
+    kinds = {"avx512": "avx512f", "avx2": "avx2"}
+    return next((kind for kind, name in kinds.items() if name in found), "other")
+
+
+def describe():
+    """The machine, in words and numbers, and what runs on it."""
     packages = ("keras", "tensorflow", "numpy", "torch")
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": " ".join([facts.get("model name", platform.processor()), *vectors]),
+        "processor": f"{_facts().get('model name', platform.processor())} {vectors()}",
         "cores": usable_cpus(),
         "memory": f"{gib:.0f} GiB",
         "system": f"{platform.system()} {platform.release().split('-')[0]}",

@@ -4,7 +4,8 @@
 
 Contestants take turns, so that a slow moment of the machine is slow for all of them: those that
 train, then those that score. PyTorch's are left out where it is missing (pip install '.[bench]').
-Writes `benchmarks/results/speed.json` and, made of it, `speed.md`.
+Writes `benchmarks/results/speed-avx512.json` and, made of it, `speed-avx512.md`; on a processor with
+AVX2 alone, `speed-avx2`. One kind says little about the other.
 """
 
 import importlib.util
@@ -21,7 +22,11 @@ from benchmarks.contestants import GROUPS, MATRIX, SCORED_AT_ONCE, SHAPE
 from ede_keras.utils.files import atomic_path, write_json
 
 flags.DEFINE_integer("rounds", 9, "Rounds of each contestant.", lower_bound=2)
-flags.DEFINE_string("results", str(tables.RESULTS / "speed"), "Stem of the files to write.")
+flags.DEFINE_string(
+    "results",
+    None,
+    "Stem of the files to write; by default speed-avx512 or speed-avx2 among the results.",
+)
 
 FLAGS = flags.FLAGS
 COLUMNS = (
@@ -160,8 +165,9 @@ def main(argv):
         "least_operations": operations.count_least(SHAPE),
         "found": found,
     }
-    write_json(f"{FLAGS.results}.json", record)
-    with atomic_path(f"{FLAGS.results}.md") as aside:
+    stem = FLAGS.results or tables.RESULTS / f"speed-{machine.vectors()}"
+    write_json(f"{stem}.json", record)
+    with atomic_path(f"{stem}.md") as aside:
         aside.write_text(render(record))
     print(render(record))
 

@@ -14,9 +14,8 @@ from ede_keras.utils import pipeline
 from ede_keras.utils.checks import check_enough
 from ede_keras.utils.validation import check_images
 
-# Of a data set without end, so many batches set the scale of the features.
-_BATCHES_FOR_SCALE = 64
-_IMAGES_FOR_LIGHT, _BATCHES_FOR_LIGHT = 1000, 16
+# So many images of a data set, which may be without end, set the scale of features and of light.
+_IMAGES_FOR_SCALE, _IMAGES_FOR_LIGHT = 1024, 1000
 # An `ImageMemory` learns from images of so many pixels in all: 256 MiB.
 _PIXELS_FOR_MEMORY = 2**26
 
@@ -130,12 +129,8 @@ class FeatureInput(keras.Model):
     def _prepare_for_memory(self, images):
         """X of the normal images that the memory learns from."""
         most = min(self.memory_size, max(_PIXELS_FOR_MEMORY // math.prod(self.space.shape), 2))
-        seen: list[np.ndarray] = []
-        for batch in pipeline.take_batches(self._choose(images, most), most):
-            seen.append(np.asarray(self.prepare(batch)))
-            if sum(map(len, seen)) >= most:
-                break
-        return np.concatenate(seen)[:most]
+        batches = pipeline.take_batches(self._choose(images, most), most)
+        return np.concatenate([np.asarray(self.prepare(batch)) for batch in batches])
 
     def _rows(self, images):
         """Features as an array: given ones, or those of a data set's first batches."""
@@ -143,11 +138,11 @@ class FeatureInput(keras.Model):
         if is_features and isinstance(images, np.ndarray):
             return images
         batches = images if is_features else self._extract(images)
-        return np.concatenate(list(pipeline.take_batches(batches, _BATCHES_FOR_SCALE)))
+        return np.concatenate(list(pipeline.take_batches(batches, _IMAGES_FOR_SCALE)))
 
 
 def _first_images(images: Any) -> np.ndarray:
     """The images of an array, or of a data set's first batches."""
     if hasattr(images, "__array__"):
         return np.asarray(images)[:_IMAGES_FOR_LIGHT]
-    return np.concatenate(list(pipeline.take_batches(images, _BATCHES_FOR_LIGHT)))
+    return np.concatenate(list(pipeline.take_batches(images, _IMAGES_FOR_LIGHT)))

@@ -83,9 +83,7 @@ class DAGPR(Rival):
             z, _, y = self.reconstruct_and_measure(self.preprocessor(batch))
             rows = zip(np.asarray(z), np.asarray(y), strict=True)
             found.update(zip((image.tobytes() for image in batch), rows, strict=True))
-            if len(found) >= MOST_IMAGES:
-                break
-        z, y = zip(*[*found.values()][:MOST_IMAGES], strict=True)
+        z, y = zip(*found.values(), strict=True)
         self.process.learn(np.array(z, "float64"), np.array(y, "float64"))
 
     def score_terms(self, x: Any) -> tuple[dict[str, Any], Any, Any]:

@@ -82,7 +82,7 @@ class DeepSVDD(Rival):
     def set_center(self, images: Any) -> None:
         """Sets c to the mean of φ over images, as `fit` takes them."""
         size = self.scale_batch_size(256)
-        batches = pipeline.take_batches(pipeline.stream(images, size), IMAGES_FOR_CENTER // size)
+        batches = pipeline.take_batches(pipeline.stream(images, size), IMAGES_FOR_CENTER)
         z = np.concatenate([self.encoder(self.preprocessor(batch)) for batch in batches])
         self.to_center.set(z.mean(axis=0))
 

@@ -93,13 +93,8 @@ class Fitted(Rival):
         if hasattr(x, "__array__"):
             order = np.random.default_rng(0).permutation(len(x))[: self.memory_size]
             x = pipeline.make_ordered_dataset(np.asarray(x), 256, np.sort(order))
-        rows, n = [], 0
-        for batch in pipeline.take_batches(x, self.memory_size):
-            rows.append(np.asarray(self.to_rows(self.preprocessor(batch))))
-            n += len(batch)
-            if n >= self.memory_size:
-                break
-        found = np.concatenate(rows)[: self.memory_size]
+        batches = pipeline.take_batches(x, self.memory_size)
+        found = np.concatenate([np.asarray(self.to_rows(self.preprocessor(b))) for b in batches])
         check_enough(found)
         self.learn(found)
         history = keras.callbacks.History()

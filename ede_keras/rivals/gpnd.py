@@ -107,14 +107,11 @@ class GPND(Adversarial):
     def set_densities(self, images: Any) -> None:
         """Fits p(z) and p(r) to images, as `fit` takes them."""
         size = self.scale_batch_size(256)
-        latents, norms, n = [], [], 0
+        latents, norms = [], []
         for batch in pipeline.take_batches(pipeline.stream(images, size), IMAGES_FOR_DENSITIES):
             z, _, norm = self.project(self.preprocessor(batch))
             latents.append(z)
             norms.append(norm)
-            n += len(batch)
-            if n >= IMAGES_FOR_DENSITIES:
-                break
         self.densities.set(np.concatenate(latents), np.concatenate(norms))
 
     def project(self, x: Any) -> tuple[Any, Any, Any]:

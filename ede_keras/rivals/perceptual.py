@@ -107,8 +107,7 @@ class Perceptual(keras.Model):
     def set_statistics(self, images: Any) -> None:
         """Sets mean and deviation of the features to those of images, as `fit` takes them."""
         size = self.scale_batch_size(256)
-        most = max(IMAGES_FOR_STATISTICS // size, 1)
-        batches = pipeline.take_batches(pipeline.stream(images, size), most)
+        batches = pipeline.take_batches(pipeline.stream(images, size), IMAGES_FOR_STATISTICS)
         maps = [np.asarray(self.find_map(self.preprocessor(batch)), "float64") for batch in batches]
         found = np.concatenate(maps)
         self.normalized.set(found.mean(axis=(0, 1, 2)), found.std(axis=(0, 1, 2)))

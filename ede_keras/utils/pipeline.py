@@ -1,6 +1,5 @@
 """The `tf.data` pipelines that feed images to training and scoring."""
 
-import itertools
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -110,13 +109,18 @@ def stream(images: Any, batch_size: int, shuffle: bool = False) -> Any:
 
 
 def take_batches(images: Any, most: int) -> Iterator[np.ndarray]:
-    """The images of at most so many batches of a `tf.data.Dataset` or a `keras.utils.PyDataset`."""
+    """The first images, at most so many, of a `tf.data.Dataset`, a `PyDataset` or a generator.
+
+    They come batch by batch; no batch is read that is not needed.
+    """
     if isinstance(images, keras.utils.PyDataset):
-        batches: Any = (images[i] for i in range(min(most, len(images))))
-    else:
-        batches = itertools.islice(images, most)
-    for batch in batches:
-        yield np.asarray(take_images(batch))
+        images = (images[i] for i in range(len(images)))
+    for batch in images:
+        batch = np.asarray(take_images(batch))[:most]
+        yield batch
+        most -= len(batch)
+        if most <= 0:
+            return
 
 
 def find_shape(images: Any) -> tuple[int | None, ...]:

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ede_keras.utils.pipeline import make_ordered_dataset, make_train_dataset, stream
+from ede_keras.utils.pipeline import (
+    make_ordered_dataset,
+    make_train_dataset,
+    stream,
+    take_batches,
+)
 
 IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
 
@@ -79,6 +84,23 @@ def test_the_first_batch_of_a_dataset_is_checked():
         messages = [str(warning.message) for warning in caught]
         assert len(messages) == (said is not None)
         assert said is None or re.search(said, messages[0])
+
+
+def test_the_first_images_and_no_batch_more():
+    read = []
+
+    def batches():
+        for i in range(3):
+            read.append(i)
+            yield IMAGES[3 * i : 3 * i + 3]
+
+    assert [batch.ravel().tolist() for batch in take_batches(batches(), 4)] == [[0, 1, 2], [3]]
+    assert read == [0, 1]
+    assert [len(batch) for batch in take_batches(batches(), 6)] == [3, 3]
+    assert read == [0, 1, 0, 1]
+    assert [len(batch) for batch in take_batches(batches(), 99)] == [3, 3, 3]
+    without_end = tf.data.Dataset.from_tensor_slices(IMAGES).batch(4).repeat()
+    assert [len(batch) for batch in take_batches(without_end, 11)] == [4, 4, 2, 1]
 
 
 def test_no_iterator_is_autotuned():
