@@ -150,6 +150,8 @@ GROUPS = {
         "train, paper": partial(fit, "paper"),
         "train, default": partial(fit, "default"),
         "train, paper, XLA": partial(fit, "paper", jit_compile=True),
+        "train, paper, bfloat16": partial(fit, "paper", precision="mixed_bfloat16"),
+        "train, default, bfloat16": partial(fit, "default", precision="mixed_bfloat16"),
         "train, paper, 10 steps per call": partial(fit, "paper", steps_per_execution=10),
         "bare step, paper": partial(bare_steps, "paper"),
         "bare step, default": partial(bare_steps, "default"),

@@ -1,7 +1,8 @@
 """How fast an export answers, and how nearly it scores as the model does, runtime by runtime.
 
   python -m benchmarks.serving --run_dir=runs/fmnist/2/0
-  python -m benchmarks.serving --run_dir=runs/parts/good/0 --results=serving-parts.md
+  python -m benchmarks.serving --run_dir=runs/parts/good/0 --rounds=20 \
+    --results=benchmarks/results/serving-features.md
 
 Exports the run with all formats that are installed (pip install '.[serving-test]'), then asks every
 runtime for the scores of the same images in turn, so that a slow moment of the machine is slow for
@@ -119,7 +120,7 @@ def main(argv):
     text = (
         f"Recipe {config['recipe']}, variant {config['variant']}, trained on {config['dataset']}, "
         f"images {' x '.join(map(str, model.image_shape))}; SavedModel of {megabytes:.0f} MB; "
-        f"{machine.usable_cpus()} CPU cores, "
+        f"{machine.describe()['processor']}, {machine.usable_cpus()} cores; "
         f"{FLAGS.rounds} requests of each size. The difference in score is relative to |score| + "
         f"standard deviation of the scores.\n\n{table}\n"
     )

@@ -4,8 +4,8 @@
 
 Contestants take turns, so that a slow moment of the machine is slow for all of them: those that
 train, then those that score. PyTorch's are left out where it is missing (pip install '.[bench]').
-Writes `benchmarks/results/speed-avx512.json` and, made of it, `speed-avx512.md`; on a processor with
-AVX2 alone, `speed-avx2`. One kind says little about the other.
+Writes `benchmarks/results/speed-avx512.json` and, made of it, `speed-avx512.md`; on a processor
+with AVX2 alone, `speed-avx2`. One kind says little about the other.
 """
 
 import importlib.util

@@ -21,7 +21,7 @@ from ede_keras.serving.warmup import write_warmup
 from ede_keras.utils.files import StrPath, write_json
 
 # Limit on the images of one warm-up request.
-MAX_WARMUP_BYTES = 2**25
+MAX_WARMUP_BYTES = 2**23
 # In the folder `assets.extra` of a version: how the pixels of files are scaled.
 DECODING = "decoding.json"
 
@@ -213,8 +213,9 @@ def write_savedmodel(
         formats: As in `export_savedmodel`.
         max_value: As in `export_savedmodel`.
     """
+    # Without `track(model)`: what the endpoints use is tracked, and Keras 3.15 would write all
+    # weights once more.
     archive = keras.export.ExportArchive()
-    archive.track(model)
     endpoints = build_endpoints(model, max_value)
     for name, (function, signature) in endpoints.items():
         endpoint = tf.function(function, input_signature=signature, jit_compile=False)

@@ -159,8 +159,18 @@ def test_a_failed_check_leaves_no_files(calibrated, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_weight_is_written_once(calibrated, tmp_path, unchecked):
+    model = calibrated(pretext="rotations", memory_size=50)
+    folder = export_savedmodel(model, tmp_path)
+    checkpoint = tf.train.load_checkpoint(str(folder / "variables/variables"))
+    shapes = checkpoint.get_variable_to_shape_map()
+    written = sum(np.prod(shape) for name, shape in shapes.items() if "VARIABLE_VALUE" in name)
+    assert 0 < written <= sum(np.prod(weight.shape) for weight in model.weights)
+
+
 def test_warmup_of_large_images_is_small():
     assert warmup_sizes((28, 28, 1)) == list(BATCH_SIZES)
+    assert warmup_sizes((300, 300, 1)) == [1, 8]
     assert warmup_sizes((1024, 1024, 3)) == [1]
 
 
