@@ -101,9 +101,9 @@ def check_data_flags(dataset, split):
         )
 
 
-def finish(model, train_seconds, split, run):
+def finish(model, train_seconds, split, run, **tiles):
     """Calibrates, scores the test set and moves the run to its place."""
-    terms = model.calibrate(split.x_train, held_out=split.x_val, verbose=command.bars())
+    terms = model.calibrate(split.x_train, held_out=split.x_val, verbose=command.bars(), **tiles)
     write_csv(run.work / "calibration.csv", terms)
     model.save(run.work / MODEL)
     counts = {"n_train": len(split.x_train), "n_val": len(split.x_val)}
@@ -199,11 +199,11 @@ def train_run():
             images = split.x_train, split.x_val
             whole, more = train(recipe, backbone, *images, run.work, strategy, part="whole")
             seconds += more
-        if model:
-            if FLAGS.tile:
-                model = TiledDetector(
-                    model, image_shape, FLAGS.stride, arguments.contamination, whole=whole
-                )
+        if model and FLAGS.tile:
+            contamination = arguments.contamination
+            model = TiledDetector(model, image_shape, FLAGS.stride, contamination, whole=whole)
+            finish(model, seconds, split, run, tiles=(x_train, x_val))
+        elif model:
             finish(model, seconds, split, run)
         devices.broadcast_from_chief(strategy, 1)  # others end when a worker ends
     except tf.errors.UnavailableError as error:

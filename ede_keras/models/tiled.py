@@ -161,11 +161,26 @@ class TiledDetector(AnomalyDetector):
             kwargs["validation_data"] = self.cut(kwargs["validation_data"])
         return self.detector.fit(self.cut(x), **kwargs)
 
-    def calibrate(self, train_normals: Any, held_out: Any = None, verbose: int = 0) -> dict:
-        """`AnomalyDetector.calibrate`, first for its detectors, then for their sum."""
+    def calibrate(
+        self,
+        train_normals: Any,
+        held_out: Any = None,
+        verbose: int = 0,
+        tiles: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> dict:
+        """`AnomalyDetector.calibrate`, first for its detectors, then for their sum.
+
+        Args:
+            train_normals: As there.
+            held_out: As there.
+            verbose: As there.
+            tiles: `cut(train_normals)` and `cut(held_out)`, if they are at hand. A backbone's
+                features of tiles that the detector was trained on are then not computed again.
+        """
         if held_out is None:
             train_normals, held_out = self._set_aside(train_normals)
-        self.detector.calibrate(self.cut(train_normals), self.cut(held_out), verbose)
+        cut, cut_held_out = tiles or (self.cut(train_normals), self.cut(held_out))
+        self.detector.calibrate(cut, cut_held_out, verbose)
         if self.whole is not None:
             self.whole.calibrate(train_normals, held_out, verbose)
         if self.graph.reconstruction is not None:

@@ -147,6 +147,13 @@ def test_beside_the_tiles_the_whole_image(build, pictures, tmp_path):
         np.testing.assert_array_equal(values, found[name])
     other = loaded.redecide(terms, contamination=0.5)
     assert other.threshold == pytest.approx(found["score"][4:].min())
+    threshold = model.threshold
+    model.set_threshold(0)
+    with pytest.warns(UserWarning, match="explain 0% of what varies"):
+        model.calibrate(
+            normal, held_out=pictures[4:], tiles=(model.cut(normal), model.cut(pictures[4:]))
+        )
+    assert model.threshold == pytest.approx(threshold)
 
 
 def test_an_older_file_has_tiles_alone(tiled, pictures):
