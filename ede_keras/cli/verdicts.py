@@ -6,7 +6,8 @@ from ede_keras.evaluation.metrics import count_labels
 
 # Images that are named on the console; the CSV file has all.
 N_SHOWN = 10
-# The exit status of `--fail_on_anomaly`; 1 is that of an error.
+# If all of so many images are anomalous, the model may not know such images at all.
+ALL_OF = 10
 
 
 def print_verdicts(
@@ -32,6 +33,11 @@ def print_verdicts(
     images = "image" if len(ids) == 1 else "images"
     verb = "is" if n_anomalous == 1 else "are"
     print(f"\n{n_anomalous} of {len(ids)} {images} {verb} anomalous, above {threshold:.6g}")
+    if n_anomalous == len(ids) >= ALL_OF and true_labels is None:
+        print(
+            "All of them: if some are good, they differ from the images that were trained on.\n"
+            "Check camera, light and file format; --all_normal on good ones says how far off."
+        )
     if true_labels is not None:
         counts = count_labels(labels, true_labels)
         print(f"false alarms: {counts[0][1]} of {sum(counts[0])} normal images")
