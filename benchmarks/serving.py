@@ -5,9 +5,11 @@
     --results=benchmarks/results/serving-features.md
 
 Exports the run with all formats that are installed (pip install '.[serving-test]'), then asks every
-runtime for the scores of the same images in turn, so that a slow moment of the machine is slow for
-all of them: `model.predict`, a session as TF Serving runs it, the gRPC stand-in of the tests in a
-process of its own, and the other makers' runtimes. Prints a Markdown table and keeps it.
+runtime for the scores of the same images: `model.predict`, a session as TF Serving runs it, the
+gRPC stand-in of the tests in a process of its own, and the other makers' runtimes. They take turns,
+so that a slow moment of the machine is slow for all of them. A turn is several requests, the first
+of which does not count: threads of the runtime before may still be spinning. Prints a Markdown
+table and keeps it.
 """
 
 import contextlib
@@ -35,6 +37,7 @@ flags.DEFINE_integer("rounds", 100, "Requests of each size to each runtime.", lo
 flags.DEFINE_string("results", str(tables.RESULTS / "serving.md"), "The table goes here.")
 
 FLAGS = flags.FLAGS
+TURN = 10  # requests
 STANDIN = Path(__file__).parents[1] / "tests/serving/standin.py"
 
 
@@ -75,14 +78,17 @@ def open_runtimes(model, folder, formats, resources):
 
 
 def measure(runtimes, images, rounds):
-    """Seconds of every request: `{name: array (rounds,)}`, asked in turn."""
-    seconds = {name: np.empty(rounds) for name in runtimes}
-    for i in range(-3, rounds):  # the first ones compile and allocate
+    """Seconds of every request: `{name: list of rounds}`, asked in turn."""
+    seconds = {name: [] for name in runtimes}
+    for score in runtimes.values():
+        score(images)  # compiles and allocates
+    for start in range(0, rounds, TURN):
         for name, score in runtimes.items():
-            began = time.perf_counter()
-            score(images)
-            if i >= 0:
-                seconds[name][i] = time.perf_counter() - began
+            for i in range(-1, min(TURN, rounds - start)):
+                began = time.perf_counter()
+                score(images)
+                if i >= 0:
+                    seconds[name].append(time.perf_counter() - began)
     return seconds
 
 
