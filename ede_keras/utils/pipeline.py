@@ -113,9 +113,8 @@ def take_batches(images: Any, most: int) -> Iterator[np.ndarray]:
 
     They come batch by batch; no batch is read that is not needed.
     """
-    if isinstance(images, keras.utils.PyDataset):
-        images = (images[i] for i in range(len(images)))
-    for batch in images:
+    is_sequence = isinstance(images, keras.utils.PyDataset)
+    for batch in map(images.__getitem__, range(len(images))) if is_sequence else images:
         batch = np.asarray(take_images(batch))[:most]
         yield batch
         most -= len(batch)

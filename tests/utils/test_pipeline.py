@@ -4,6 +4,7 @@ import warnings
 import weakref
 from itertools import chain
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -86,6 +87,14 @@ def test_the_first_batch_of_a_dataset_is_checked():
         assert said is None or re.search(said, messages[0])
 
 
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return IMAGES[3 * i : 3 * i + 3]
+
+
 def test_the_first_images_and_no_batch_more():
     read = []
 
@@ -99,6 +108,7 @@ def test_the_first_images_and_no_batch_more():
     assert [len(batch) for batch in take_batches(batches(), 6)] == [3, 3]
     assert read == [0, 1, 0, 1]
     assert [len(batch) for batch in take_batches(batches(), 99)] == [3, 3, 3]
+    assert [batch.shape for batch in take_batches(Batches(), 4)] == [(3, 1, 1, 1), (1, 1, 1, 1)]
     without_end = tf.data.Dataset.from_tensor_slices(IMAGES).batch(4).repeat()
     assert [len(batch) for batch in take_batches(without_end, 11)] == [4, 4, 2, 1]
 
